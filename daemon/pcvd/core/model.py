@@ -1,0 +1,250 @@
+"""What pcv talks about: stages, artifacts, builds, runs of schedules, reads.
+
+Everything here is a frozen record of plain values, so that a worker can send it as JSON under any interpreter (standard
+library only) and the daemon can decode it, store it and compare it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+STAGES = ("jaxpr", "stablehlo", "hlo", "llvm", "object", "executable", "output")
+"""The stages of a build, first to last. A verdict names the first that differs."""
+
+REQUIRED_STAGES = ("stablehlo", "hlo", "output")
+"""Without an artifact at one of these, a build is no evidence at all."""
+
+LOCATIONS = "locations"
+"""Source positions and scope names: kept and shown beside the stages, never a reason to disagree."""
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of `data`, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One piece of an artifact: a kernel's object file, one leaf of the outputs, or the only text of a stage.
+
+    `raw` is the SHA-256 of the bytes as the compiler gave them, `canonical` the one after `rules` removed what carries no
+    meaning; `size` counts the raw bytes. `label` tells what the bytes are, where a name alone does not (`f32[32,64]`).
+    """
+
+    name: str
+    raw: str
+    canonical: str
+    size: int
+    label: str = ""
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What one build left at one stage: its parts, or the reason why there are none."""
+
+    stage: str
+    raw: str | None
+    canonical: str | None
+    parts: tuple[Part, ...] = ()
+    absent: str | None = None
+
+    @staticmethod
+    def of(stage: str, parts: list[Part]) -> Artifact:
+        """The artifact of `parts`, in the order of their names: files come in the order in which threads wrote them."""
+        ordered = tuple(sorted(parts, key=lambda part: (part.name, part.canonical, part.raw)))
+        return Artifact(
+            stage,
+            _combined([(part.name, part.label, part.raw) for part in ordered]),
+            _combined([(part.name, part.label, part.canonical) for part in ordered]),
+            ordered,
+        )
+
+    @staticmethod
+    def missing(stage: str, why: str) -> Artifact:
+        """A stage without an artifact. Absent on one side is a difference, absent on all is no evidence."""
+        return Artifact(stage, None, None, (), why)
+
+
+def _combined(parts: list[tuple[str, str, str]]) -> str:
+    # A stage with one part has that part's digest, so that the digest a status shows is the name of a stored blob.
+    if len(parts) == 1:
+        return parts[0][2]
+    return digest("".join(f"{name}\0{label}\0{value}\n" for name, label, value in parts).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a build gave nothing: what happened, where, what to do.
+
+    `kind` is one of `missing` (no such file or function), `import`, `arguments`, `trace`, `lower`, `compile`, `collect`, `run`,
+    `crash`, `deadline`, `memory`, `setup`. `file` is relative to the root where it lies under it.
+    """
+
+    kind: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    hint: str | None = None
+    trace: str | None = None
+
+    def sentence(self) -> str:
+        """One line that says what is wrong, where, and what to do."""
+        where = f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
+        return f"{where}{self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One target built once under one schedule.
+
+    Times are nanoseconds of the system's monotonic clock, which all processes of a machine share: `began_ns` before tracing,
+    `lowered_ns` when StableHLO was there, `ended_ns` when the executable was. `repeats` tells whether the executable gave
+    the same bits when it ran a second time; None where it was not run.
+    """
+
+    target: str
+    copy: int
+    worker: int
+    thread: str
+    began_ns: int
+    lowered_ns: int
+    ended_ns: int
+    artifacts: tuple[Artifact, ...] = ()
+    failure: Failure | None = None
+    repeats: bool | None = None
+
+    def artifact(self, stage: str) -> Artifact | None:
+        """The artifact at `stage`, or None where the build never came that far."""
+        return next((artifact for artifact in self.artifacts if artifact.stage == stage), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One schedule carried out over one cohort: its builds and the circumstances under which they are evidence.
+
+    `order` is the cohort in the order in which builds were submitted (a target stands twice where a copy of it was built);
+    `zygote` names the process the workers were forked from; `environments` holds one description per worker process.
+    """
+
+    schedule: str
+    order: tuple[str, ...]
+    builds: tuple[Build, ...]
+    zygote: str
+    hash_seed: int
+    affinity: tuple[int, ...]
+    environments: tuple[dict[str, Any], ...]
+    culprits: tuple[str, ...] = ()
+    """Targets in flight when a worker died or ran past a deadline: the others of the run are innocent."""
+
+    def of(self, target: str) -> tuple[Build, ...]:
+        """The builds of `target`, copies included."""
+        return tuple(build for build in self.builds if build.target == target)
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The largest number of builds that were under way at one moment, from their recorded starts and ends."""
+        return peak([(build.began_ns, build.ended_ns) for build in self.builds if build.ended_ns])
+
+    @property
+    def wall_ns(self) -> int:
+        """From the first build's start to the last one's end."""
+        done = [build for build in self.builds if build.ended_ns]
+        return max(build.ended_ns for build in done) - min(build.began_ns for build in done) if done else 0
+
+
+def peak(spans: list[tuple[int, int]]) -> int:
+    """The largest number of half-open `spans` (start, end) that hold one common moment."""
+    moments = sorted([(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans])
+    best = now = 0
+    for _, step in moments:
+        now += step
+        best = max(best, now)
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Something a build read. `kind` is `file` (name: absolute path), `absent` (a file looked for in vain) or `env`.
+
+    `digest` is the SHA-256 of what was read, where the reader knows it (a module's source, a variable's value); `stat` is
+    (mtime_ns, ctime_ns, size, inode) at the moment of reading, for files whose bytes only the daemon hashes.
+    """
+
+    kind: str
+    name: str
+    digest: str | None = None
+    stat: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """A declared entry point: its name (`models/mlp.py:forward`), its arguments, and where it is declared.
+
+    `args` is a list of shape strings and entries, one entry that returns all arguments, or None where the decorator in the
+    model holds them. `file` and `line` say where the declaration stands (pcv.toml or the model), for messages.
+    """
+
+    entry: str
+    args: tuple[str, ...] | str | None = None
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def path(self) -> str:
+        """The model file, relative to the root."""
+        return self.entry.rpartition(":")[0]
+
+    @property
+    def function(self) -> str:
+        """The function's name within its file; dots reach into classes."""
+        return self.entry.rpartition(":")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with the project that is no target's own fault: a file that can't be imported, a bad setting."""
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDelta:
+    """How far one leaf of the outputs is from the reference's.
+
+    `path` is the leaf's place in the result pytree. `max_abs`, `max_rel` and `max_ulps` are None where the leaf has no
+    such distance (shapes differ, integers have no ULPs) and infinite where exactly one side is a NaN or an infinity.
+    """
+
+    schedule: str
+    path: str
+    label: str
+    bitwise: bool
+    max_abs: float | None = None
+    max_rel: float | None = None
+    max_ulps: float | None = None
+    within_tolerance: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict on one target after one round, with its evidence; what is stored and what status shows.
+
+    `stages` maps stage to schedule to canonical digest; `evidence` and `cause` have the shape of the status JSON.
+    """
+
+    target: str
+    verdict: str
+    reason: str | None = None
+    first_stage: str | None = None
+    differing: tuple[str, ...] = ()
+    stages: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    output: dict[str, Any] | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    cause: dict[str, Any] | None = None
+    failure: Failure | None = None
