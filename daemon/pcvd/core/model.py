@@ -101,7 +101,7 @@ class Build:
     """One target built once under one schedule.
 
     Times are nanoseconds of the system's monotonic clock, which all processes of a machine share: `began_ns` before tracing,
-    `lowered_ns` when StableHLO was there, `ended_ns` when the executable was. `repeats` tells whether the executable gave
+    `lowered_ns` when StableHLO was there, `ended_ns` when the executable was. `inputs` is the SHA-256 of the argument values. `repeats` tells whether the executable gave
     the same bits when it ran a second time; None where it was not run.
     """
 
@@ -112,6 +112,7 @@ class Build:
     began_ns: int
     lowered_ns: int
     ended_ns: int
+    inputs: str = ""
     artifacts: tuple[Artifact, ...] = ()
     failure: Failure | None = None
     repeats: bool | None = None

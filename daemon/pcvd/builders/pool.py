@@ -1,0 +1,285 @@
+"""The local pool: carries out orders in worker processes on this machine, with deadlines, and keeps a few workers waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pcv_config.settings import Settings
+
+from pcvd.builders.protocol import Carried, Discovery, Order, Pair
+from pcvd.builders.worker import Overdue, Worker, WorkerDied
+from pcvd.builders.zygotes import HASH_SEEDS, Zygotes, can_fork, worker_environment
+from pcvd.core.errors import SetupError
+from pcvd.core.model import Build, Failure, OutputDelta, Problem, Read, Run, TargetSpec
+from pcvd.core.schedule import Slot, arrange
+
+_WAITING = {"reference": 1, "challenger": 2}
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known of an order while its workers are at it."""
+
+    slots: list[Slot]
+    reports: dict[int, Build] = field(default_factory=dict)
+    reads: dict[str, dict[tuple[str, str], Read]] = field(default_factory=dict)
+    environments: list[dict[str, Any]] = field(default_factory=list)
+    culprits: dict[int, Failure] = field(default_factory=dict)
+    """Targets, by their index in the cohort, that a worker died or ran out of time over."""
+
+
+class LocalPool:
+    """Worker processes of this machine. Use under `async with`."""
+
+    def __init__(self, settings: Settings, objects: str, scratch: Path) -> None:
+        self._settings, self._objects, self._scratch = settings, objects, scratch
+        self._zygotes = Zygotes(
+            settings.python, worker_environment(settings.env, settings.platform), scratch, fork=can_fork()
+        )
+        self._waiting: dict[str, list[Worker]] = {name: [] for name in HASH_SEEDS}
+        self._orders = 0
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(settings: Settings, objects: str) -> AsyncIterator[LocalPool]:
+        """A pool with a scratch folder of its own, which is gone afterwards, as are all its processes."""
+        # Short, whatever TMPDIR says: a Unix socket goes into it.
+        scratch = Path(tempfile.mkdtemp(prefix="pcv-"))
+        pool = LocalPool(settings, objects, scratch)
+        try:
+            async with pool._zygotes:
+                yield pool
+                await pool.rest()
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+
+    async def prepare(self) -> None:
+        """Have both zygotes and a few warmed workers waiting."""
+        await self._zygotes.start()
+        for name, count in _WAITING.items():
+            while len(self._waiting[name]) < count:
+                self._waiting[name].append(await self._zygotes.worker(name))
+
+    async def rest(self) -> None:
+        """Give back waiting workers and zygotes; the next order starts them again."""
+        for workers in self._waiting.values():
+            while workers:
+                await workers.pop().dismiss()
+        await self._zygotes.stop()
+
+    async def discover(self, files: Sequence[str]) -> Discovery:
+        """Import `files` in a fresh worker and tell what they declare."""
+        async with self._worker("reference") as worker:
+            await worker.send(do="discover", files=list(files), **self._surroundings(self._scratch))
+            try:
+                answer = await worker.receive(self._settings.timeout_s)
+            except WorkerDied as death:
+                return Discovery((), (Problem(f"importing {', '.join(files)}: {death}"),), {})
+            except Overdue:
+                limit = self._settings.timeout_s
+                problem = Problem(f"importing {', '.join(files)} ran past {limit:g} s", hint="timeout_s in pcv.toml")
+                return Discovery((), (problem,), {})
+        return Discovery(
+            msgspec.convert(answer["targets"], tuple[TargetSpec, ...]),
+            msgspec.convert(answer["problems"], tuple[Problem, ...]),
+            msgspec.convert(answer["reads"], dict[str, tuple[Read, ...]]),
+        )
+
+    async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta]:
+        """How far the leaves of each pair are apart: arithmetic on arrays, which only workers can do."""
+        if not pairs:
+            return []
+        async with self._worker("challenger") as worker:
+            await worker.send(
+                do="measure",
+                objects=self._objects,
+                atol=self._settings.atol,
+                rtol=self._settings.rtol,
+                pairs=[(pair.schedule, asdict(pair.reference), asdict(pair.other)) for pair in pairs],
+            )
+            try:
+                answer = await worker.receive(self._settings.timeout_s)
+            except (WorkerDied, Overdue):
+                return []  # distances only describe; the verdict stands without them
+        return msgspec.convert(answer["deltas"], list[OutputDelta])
+
+    async def carry_out(self, order: Order) -> Carried:
+        """Build the order's cohort under its schedule."""
+        slots = arrange(order.schedule, len(order.cohort), order.challenger)
+        shares = sorted({slot.share for slot in slots})
+        progress = _Progress(slots)
+        scratch = self._scratch / f"order-{self._orders:06d}"
+        self._orders += 1
+        loaded, begun = asyncio.Barrier(len(shares)), asyncio.Barrier(len(shares))
+        zygote = order.schedule.zygote
+        try:
+            async with asyncio.TaskGroup() as group:
+                for share in shares:
+                    group.create_task(self._share(order, share, progress, scratch, (loaded, begun)))
+        except* _Stopped:
+            pass  # one worker's end is the order's; whom to blame is in `progress`
+        except* SetupError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+        return _carried(order, progress, zygote)
+
+    async def _share(
+        self,
+        order: Order,
+        share: int,
+        progress: _Progress,
+        scratch: Path,
+        barriers: tuple[asyncio.Barrier, asyncio.Barrier],
+    ) -> None:
+        """One worker's part of an order, from its job to its last report. Raises _Stopped where it could not finish."""
+        mine = [(number, slot.target, slot.copy) for number, slot in enumerate(progress.slots) if slot.share == share]
+        together = len({slot.share for slot in progress.slots}) > 1
+        async with self._worker(order.schedule.zygote) as worker:
+            await worker.send(
+                do="build",
+                cohort=[asdict(spec) for spec in order.cohort],
+                slots=mine,
+                threads=order.schedule.workers if order.schedule.kind == "threads" else 0,
+                together=together,
+                objects=self._objects,
+                seed=self._settings.seed,
+                **self._surroundings(scratch / str(share)),
+            )
+            await _Conversation(worker, progress, mine, barriers, self._settings.timeout_s, together=together).hold()
+
+    def _surroundings(self, scratch: Path) -> dict[str, Any]:
+        settings = self._settings
+        size = settings.memory_mb << 20 or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
+        return {
+            "root": settings.root,
+            "paths": list(settings.paths),
+            "scratch": str(scratch),
+            "memory_bytes": size,
+        }
+
+    @asynccontextmanager
+    async def _worker(self, zygote: str) -> AsyncIterator[Worker]:
+        waiting = self._waiting[zygote]
+        while waiting and not waiting[0].alive:
+            await waiting.pop(0).dismiss()
+        worker = waiting.pop(0) if waiting else await self._zygotes.worker(zygote)
+        try:
+            yield worker
+        finally:
+            await asyncio.shield(worker.dismiss())
+
+
+class _Stopped(Exception):
+    """An order cannot go on; its progress says why."""
+
+
+class _Conversation:
+    """One worker's part of an order: its messages, the deadline of what it is at, and whom to blame when it ends early."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        progress: _Progress,
+        mine: list[tuple[int, int, int]],
+        barriers: tuple[asyncio.Barrier, asyncio.Barrier],
+        timeout_s: float,
+        *,
+        together: bool,
+    ) -> None:
+        self._worker, self._progress, self._mine = worker, progress, mine
+        self._loaded, self._begun = barriers
+        self._timeout_s, self._together = timeout_s, together
+        self._busy: dict[str, tuple[int, float]] = {}
+        """What the worker is at: the target's index, and since when."""
+
+    async def hold(self) -> None:
+        """Until the last report. Raises _Stopped where the worker died or ran past a deadline."""
+        while True:
+            try:
+                message = await self._worker.receive(self._remaining())
+            except WorkerDied as death:
+                suspects = {target for target, _ in self._busy.values()} or {target for _, target, _ in self._mine}
+                trace = self._worker.output()
+                hint = "a crash of the compiler or of native code; `trace` in the JSON has the end of its output"
+                raise self._stop(suspects, Failure("crash", str(death), hint=hint, trace=trace)) from None
+            except Overdue:
+                limit = self._timeout_s
+                late = {target for target, since in self._busy.values() if time.monotonic() - since >= limit}
+                hint = "raise timeout_s in pcv.toml if it needs that long"
+                raise self._stop(late, Failure("deadline", f"ran past its deadline of {limit:g} s", hint=hint)) from None
+            if await self._take(message):
+                return
+
+    async def _take(self, message: dict[str, Any]) -> bool:
+        """Take in one message; whether it was the last."""
+        match message["did"]:
+            case "loading":
+                self._busy = {"load": (message["target"], time.monotonic())}
+            case "loaded":
+                self._busy.clear()
+                await self._loaded.wait()
+                await self._worker.send(do="go")
+            case "began" | "collecting":
+                target = self._progress.slots[message["build"]].target
+                self._busy[f"build {message['build']}"] = (target, time.monotonic())
+                if self._together and message["did"] == "began":
+                    self._together = False
+                    await self._begun.wait()
+                    await self._worker.send(do="open")
+            case "ended":
+                self._busy.pop(f"build {message['build']}", None)
+            case "report":
+                self._busy.pop(f"build {message['build']}", None)
+                _note(self._progress, message)
+            case "built":
+                self._progress.environments.append(message["environment"])
+                return True
+        return False
+
+    def _remaining(self) -> float:
+        """Seconds until the first thing this worker is at runs past its deadline."""
+        since = min((since for _, since in self._busy.values()), default=time.monotonic())
+        return max(0.0, since + self._timeout_s - time.monotonic())
+
+    def _stop(self, suspects: set[int], failure: Failure) -> _Stopped:
+        for target in suspects:
+            self._progress.culprits.setdefault(target, failure)
+        return _Stopped()
+
+
+def _note(progress: _Progress, message: dict[str, Any]) -> None:
+    report = msgspec.convert(message["report"], Build)
+    progress.reports[message["build"]] = report
+    booked = progress.reads.setdefault(report.target, {})
+    for read in msgspec.convert(message["reads"], tuple[Read, ...]):
+        booked.setdefault((read.kind, read.name), read)
+
+
+def _carried(order: Order, progress: _Progress, zygote: str) -> Carried:
+    entries = [spec.entry for spec in order.cohort]
+    failed = [
+        Build(entries[target], 0, 0, "", 0, 0, 0, failure=failure) for target, failure in sorted(progress.culprits.items())
+    ]
+    environments = tuple(progress.environments)
+    run = Run(
+        schedule=order.schedule.name,
+        order=tuple(entries[slot.target] for slot in progress.slots),
+        builds=(*(progress.reports[number] for number in sorted(progress.reports)), *failed),
+        zygote=zygote,
+        hash_seed=HASH_SEEDS[zygote],
+        affinity=tuple(environments[0]["affinity"]) if environments else (),
+        environments=environments,
+        culprits=tuple(build.target for build in failed),
+    )
+    return Carried(run, {target: tuple(reads.values()) for target, reads in progress.reads.items()})

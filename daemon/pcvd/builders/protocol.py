@@ -1,0 +1,64 @@
+"""What the daemon asks of whoever carries out builds, and the records that go to and fro."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pcvd.core.model import OutputDelta, Part, Problem, Read, Run, TargetSpec
+from pcvd.core.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Build `cohort` under `schedule`; `challenger` counts the challengers of the round from zero (it decides the order)."""
+
+    cohort: tuple[TargetSpec, ...]
+    schedule: Schedule
+    challenger: int
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What came of an order: the run, and what each target read."""
+
+    run: Run
+    reads: dict[str, tuple[Read, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The targets that files declare, what is wrong with files, and what each file read while it was imported."""
+
+    targets: tuple[TargetSpec, ...]
+    problems: tuple[Problem, ...]
+    reads: dict[str, tuple[Read, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two stored output leaves to measure against each other: the reference's, and the one of `schedule`."""
+
+    schedule: str
+    reference: Part
+    other: Part
+
+
+class Builders(Protocol):
+    """Carries out orders, one at a time. Raises SetupError where no worker can be had at all."""
+
+    async def carry_out(self, order: Order) -> Carried:
+        """Build the order's cohort; failures of targets are in the run, deaths of workers name their culprits."""
+
+    async def discover(self, files: Sequence[str]) -> Discovery:
+        """Import `files` (relative to the root) in a fresh worker and tell what they declare."""
+
+    async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta]:
+        """How far the leaves of each pair are apart."""
+
+    async def prepare(self) -> None:
+        """Have workers waiting for the next order."""
+
+    async def rest(self) -> None:
+        """Give back what is only held to be quick."""

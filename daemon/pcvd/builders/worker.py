@@ -1,0 +1,100 @@
+"""The daemon's end of one worker process: messages in order, its death as an exception, its killing without a race."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+_MOST_OUTPUT = 20_000  # bytes of a dead worker's output that go into the failure
+
+
+class WorkerDied(Exception):
+    """The process ended before its job did. Its text says how, with the last lines it printed."""
+
+
+class Overdue(Exception):
+    """No message came before the deadline."""
+
+
+class Worker:
+    """One worker: `receive` its messages, `send` it orders. `kill` asks its parent, which alone can do so safely."""
+
+    def __init__(
+        self,
+        name: str,
+        pid: int,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        ended: asyncio.Future[int],
+        kill: Callable[[], Awaitable[None]],
+        log: Path,
+    ) -> None:
+        self.name, self.pid = name, pid
+        self._reader, self._writer = streams
+        self._ended, self._kill, self._log = ended, kill, log
+
+    async def send(self, **message: Any) -> None:
+        """Send one message. A worker that died meanwhile shows at the next `receive`."""
+        self._writer.write(msgspec.json.encode(message) + b"\n")
+        with suppress(ConnectionError):
+            await self._writer.drain()
+
+    async def receive(self, timeout_s: float | None) -> dict[str, Any]:
+        """The next message. Raises WorkerDied, or Overdue after `timeout_s` seconds without one."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                text = await self._reader.readline()
+        except TimeoutError:
+            raise Overdue from None
+        except (ConnectionError, ValueError):
+            text = b""
+        if not text.endswith(b"\n"):
+            raise WorkerDied(await self._obituary())
+        message: dict[str, Any] = msgspec.json.decode(text)
+        return message
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not been seen to end."""
+        return not self._ended.done() and not self._reader.at_eof()
+
+    async def dismiss(self) -> None:
+        """End the process, whatever it is doing, and hang up."""
+        if not self._ended.done():
+            await self._kill()
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+        with suppress(OSError):
+            self._log.unlink()
+
+    async def _obituary(self) -> str:
+        # The line breaks a moment before the parent has reaped the process and can say how it ended.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await asyncio.shield(self._ended)
+        status = self._ended.result() if self._ended.done() and not self._ended.cancelled() else None
+        how = "hung up" if status is None else _status_text(status)
+        words = " / ".join(line.strip() for line in self.output().splitlines()[-2:] if line.strip())[-300:]
+        return f"the worker process {how}" + (f"; it last said: {words}" if words else "")
+
+    def output(self) -> str:
+        """The end of what the process printed."""
+        try:
+            return self._log.read_bytes()[-_MOST_OUTPUT:].decode(errors="replace")
+        except OSError:
+            return ""
+
+
+def _status_text(status: int) -> str:
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"was killed by signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"was killed by signal {-status}"

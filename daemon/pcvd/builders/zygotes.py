@@ -1,0 +1,226 @@
+"""The daemon's end of zygotes: one process each for the reference and the challengers, which fork workers on request.
+
+The two differ in PYTHONHASHSEED and, being two executions, in memory layout: what depends on either cannot look stable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pcv
+
+from pcvd.builders.worker import Worker
+from pcvd.core.errors import SetupError
+
+HASH_SEEDS = {"reference": 1, "challenger": 2}
+_LINE_LIMIT = 1 << 28  # bytes; a build's report names every kernel
+_IMPORT_S, _FORK_S = 180, 120
+_BOOT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
+
+
+@dataclass(slots=True)
+class _Zygote:
+    process: asyncio.subprocess.Process
+    line: asyncio.StreamWriter | None = None
+    children: dict[str, asyncio.Future[int]] = field(default_factory=dict)
+
+
+class Zygotes:
+    """Starts zygotes when they are needed and hands out workers. Use under `async with`."""
+
+    def __init__(self, python: str, env: Mapping[str, str], scratch: Path, *, fork: bool) -> None:
+        """`fork`: False where forking is not safe (macOS); then every worker is an interpreter of its own."""
+        self._python, self._env, self._scratch, self._fork = python, dict(env), scratch, fork
+        self._socket = scratch / "workers.sock"
+        self._zygotes: dict[str, _Zygote] = {}
+        self._arrivals: dict[str, asyncio.Future[tuple[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter]]] = {}
+        self._numbers = itertools.count()
+        self._starting = asyncio.Lock()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Zygotes:
+        self._server = await asyncio.start_unix_server(self._greet, str(self._socket), limit=_LINE_LIMIT)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def worker(self, zygote: str) -> Worker:
+        """A fresh worker of `zygote`, warmed up. Raises SetupError where the interpreter cannot do the work."""
+        name = f"{zygote}-{next(self._numbers)}"
+        log = self._scratch / f"{name}.log"
+        arrival = self._expect(name)
+        if self._fork:
+            async with self._starting:
+                parent = await self._zygote(zygote)
+            ended = parent.children[name] = asyncio.get_running_loop().create_future()
+            await self._tell(parent, do="fork", name=name, log=str(log))
+
+            async def kill() -> None:
+                await self._tell(parent, do="kill", name=name)
+        else:
+            process = await self._spawn("worker", name, HASH_SEEDS[zygote], log)
+            ended = asyncio.get_running_loop().create_future()
+            self._background(_pass_on(process, ended))
+
+            async def kill() -> None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+
+        try:
+            await asyncio.wait({arrival, ended}, timeout=_FORK_S, return_when=asyncio.FIRST_COMPLETED)
+            if not arrival.done():
+                await kill()
+                words = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
+                raise SetupError(f"a worker of {self._python} did not start: {' '.join(words) or 'no word from it'}")
+            hello, reader, writer = arrival.result()
+        finally:
+            self._arrivals.pop(name, None)
+        return Worker(name, hello["pid"], (reader, writer), ended, kill, log)
+
+    async def stop(self) -> None:
+        """End all zygotes, and with them their workers."""
+        zygotes, self._zygotes = list(self._zygotes.values()), {}
+        for zygote in zygotes:
+            if zygote.line is not None:
+                zygote.line.close()  # it ends its children, then itself
+        for zygote in zygotes:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await zygote.process.wait()
+            if zygote.process.returncode is None:
+                with suppress(ProcessLookupError):
+                    zygote.process.kill()
+                await zygote.process.wait()
+
+    async def start(self) -> None:
+        """Have both zygotes ready; their imports of JAX overlap."""
+        if self._fork:
+            async with self._starting:
+                await asyncio.gather(*(self._zygote(name) for name in HASH_SEEDS))
+
+    def pids(self) -> list[int]:
+        """The zygotes' process ids."""
+        return [zygote.process.pid for zygote in self._zygotes.values()]
+
+    async def _zygote(self, name: str) -> _Zygote:
+        known = self._zygotes.get(name)
+        if known is not None and known.line is not None and not known.line.is_closing() and known.process.returncode is None:
+            return known
+        hello_name = f"zygote-{name}-{next(self._numbers)}"
+        arrival = self._expect(hello_name)
+        log = self._scratch / f"{hello_name}.log"
+        zygote = _Zygote(await self._spawn("zygote", hello_name, HASH_SEEDS[name], log))
+        ended = asyncio.ensure_future(zygote.process.wait())
+        await asyncio.wait({arrival, ended}, timeout=_IMPORT_S, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        self._arrivals.pop(hello_name, None)
+        words = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:]) if log.exists() else ""
+        if not arrival.done():
+            with suppress(ProcessLookupError):
+                zygote.process.kill()
+            await zygote.process.wait()
+            raise SetupError(f"{self._python} did not become a worker: {words or 'it said nothing'}", hint="`python` in pcv.toml")
+        hello, reader, zygote.line = arrival.result()
+        if "failure" in hello:
+            await zygote.process.wait()
+            raise SetupError(
+                f"{self._python} cannot import JAX: {hello['failure']}",
+                hint="install jax there, or name the interpreter that has it (`python` in pcv.toml)",
+            )
+        with suppress(OSError):
+            log.unlink()
+        self._zygotes[name] = zygote
+        self._background(_listen(zygote, reader))
+        return zygote
+
+    async def _spawn(self, role: str, name: str, hash_seed: int, log: Path) -> asyncio.subprocess.Process:
+        env = {**self._env, "PYTHONHASHSEED": str(hash_seed)}
+        pcv_folder = str(Path(pcv.__file__).resolve().parent)
+        with log.open("ab") as out:
+            try:
+                return await asyncio.create_subprocess_exec(
+                    self._python, str(_BOOT), pcv_folder, role, str(self._socket), name,
+                    stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True,
+                )  # fmt: skip
+            except OSError as error:
+                raise SetupError(f"cannot start {self._python}: {error.strerror}", hint="`python` in pcv.toml") from error
+
+    async def _tell(self, zygote: _Zygote, **message: Any) -> None:
+        if zygote.line is not None and not zygote.line.is_closing():
+            zygote.line.write(msgspec.json.encode(message) + b"\n")
+            with suppress(ConnectionError):
+                await zygote.line.drain()
+
+    def _expect(self, name: str) -> asyncio.Future[Any]:
+        arrival = asyncio.get_running_loop().create_future()
+        self._arrivals[name] = arrival
+        return arrival
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        text = await reader.readline()
+        hello = msgspec.json.decode(text) if text.endswith(b"\n") else {}
+        arrival = self._arrivals.get(hello.get("name", ""))
+        if hello.get("role") == "starting" or arrival is None or arrival.done():
+            writer.close()  # a fresh interpreter's first word, or somebody who came too late
+            return
+        arrival.set_result((hello, reader, writer))
+
+    def _background(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _listen(zygote: _Zygote, reader: asyncio.StreamReader) -> None:
+    """Pass on how children ended; when the zygote itself goes, they have gone with it."""
+    with suppress(ConnectionError):
+        while (text := await reader.readline()).endswith(b"\n"):
+            message = msgspec.json.decode(text)
+            ended = zygote.children.pop(message["ended"], None)
+            if ended is not None and not ended.done():
+                ended.set_result(message["status"])
+    if zygote.line is not None:
+        zygote.line.close()
+    await zygote.process.wait()
+    for ended in zygote.children.values():
+        if not ended.done():
+            ended.set_result(-9)
+
+
+async def _pass_on(process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:
+    ended.set_result(await process.wait())
+
+
+def worker_environment(settings_env: Mapping[str, str], platform: str) -> dict[str, str]:
+    """The environment of worker processes: the daemon's own, with what makes validation sound on top."""
+    env = {**os.environ, **settings_env}
+    env |= {
+        "JAX_ENABLE_COMPILATION_CACHE": "false",  # a cache would hand the second build the first one's executable
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several workers share a GPU's memory
+        "TF_CPP_MIN_LOG_LEVEL": env.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if platform != "auto":
+        env["JAX_PLATFORMS"] = platform
+    return env
+
+
+def can_fork() -> bool:
+    """Whether a process that has imported JAX can be forked: not on macOS, whose system libraries forbid it."""
+    return sys.platform == "linux"

@@ -1,0 +1,82 @@
+"""Schedules: how a set of builds is run, and in which order and copies its targets are submitted.
+
+A challenger submits the targets in another order than the reference, so that what depends on order shows at every round and
+not only when a race is lost. It rotates them: reversing an odd number of targets would leave the middle one in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pcvd.core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`serial`, `control`, `threads:N` or `processes:N`; `workers` is N, and 1 for the serial kinds."""
+
+    kind: str
+    workers: int = 1
+
+    @property
+    def name(self) -> str:
+        """The name that settings, status and the store use."""
+        return f"{self.kind}:{self.workers}" if self.kind in {"threads", "processes"} else self.kind
+
+    @property
+    def serial(self) -> bool:
+        """One build at a time, on the thread that imported the model."""
+        return self.kind in {"serial", "control"}
+
+    @property
+    def zygote(self) -> str:
+        """Which zygote its workers come from: the control shares the challengers' hash seed and memory layout."""
+        return "reference" if self.kind == "serial" else "challenger"
+
+    @property
+    def overlap(self) -> int:
+        """How many builds must have been in flight at one moment for this schedule to be evidence."""
+        return 1 if self.serial else self.workers
+
+
+SERIAL = Schedule("serial")
+CONTROL = Schedule("control")
+
+
+def parse(text: str) -> Schedule:
+    """The schedule of that name. Raises UsageError for anything else."""
+    if text in {"serial", "control"}:
+        return Schedule(text)
+    kind, colon, count = text.partition(":")
+    if colon and kind in {"threads", "processes"} and count.isascii() and count.isdigit() and int(count) > 0:
+        return Schedule(kind, int(count))
+    raise UsageError(f'unknown schedule "{text}"', hint="serial, control, threads:N or processes:N")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One build to make: the target's index in the cohort, which copy of it, and the process that makes it."""
+
+    target: int
+    copy: int
+    share: int
+
+
+def arrange(schedule: Schedule, targets: int, challenger: int) -> list[Slot]:
+    """The builds of `schedule` over a cohort of that many `targets`, in the order of their submission.
+
+    `challenger` counts the challengers of the round from zero; each rotates by another amount, so that three targets are seen in
+    all three orders. Where there are fewer targets than workers the first ones are built again as copies, until every worker
+    has one: a concurrent schedule with one build in it would have no concurrency.
+    """
+    if schedule.serial:
+        return [Slot(index, 0, 0) for index in range(targets)]
+    shift = challenger % (targets - 1) + 1 if targets > 1 else 0
+    submitted = [(place + shift) % targets for place in range(max(targets, schedule.workers))]
+    seen: dict[int, int] = {}
+    slots = []
+    for place, target in enumerate(submitted):
+        copy = seen.get(target, 0)
+        seen[target] = copy + 1
+        slots.append(Slot(target, copy, place % schedule.workers if schedule.kind == "processes" else 0))
+    return slots

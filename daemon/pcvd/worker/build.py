@@ -1,0 +1,128 @@
+"""One build: trace, lower, compile. Each through a function object of its own, so that nothing is answered from a cache.
+
+JAX keys its caches on the function object: a second `lower()` of the same function returns what the first one made. A copy of
+the function has the same code, globals and closure under another identity, and adds no stack frame.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from pcvd.core.model import Failure
+from pcvd.worker import jaxnames
+from pcvd.worker.blame import blame
+
+
+@dataclass(slots=True)
+class Product:
+    """What a build has made so far. `failure` stands where it went no further."""
+
+    began_ns: int
+    thread: str
+    dump_folder: str
+    lowered_ns: int = 0
+    ended_ns: int = 0
+    traced: Any = None
+    lowered: Any = None
+    compiled: Any = None
+    runtime_args: tuple[Any, ...] = ()
+    failure: Failure | None = None
+
+
+def build(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    *,
+    thread: str,
+    dump_folder: str,
+    root: str,
+    before_compile: Callable[[], None],
+) -> Product:
+    """Trace, lower and compile `function` for `args`; errors of the project's own code end up in the product.
+
+    `before_compile` is called between lowering and compiling (a concurrent schedule waits there until all its first builds began).
+    """
+    os.makedirs(dump_folder, exist_ok=True)
+    product = Product(time.monotonic_ns(), thread, dump_folder)
+    step = "trace"
+    try:
+        fresh, traceable, product.runtime_args = prepare(function, args)
+        product.traced = fresh.trace(*traceable)
+        step = "lower"
+        product.lowered = product.traced.lower()
+        product.lowered_ns = time.monotonic_ns()
+        before_compile()
+        step = "compile"
+        # Dump options are left out of JAX's cache key and of what is generated: this is the build the user would get.
+        product.compiled = product.lowered.compile(compiler_options={"xla_dump_to": dump_folder})
+    except BaseException as error:  # noqa: BLE001  # a model may raise anything, SystemExit included; the others go on
+        product.failure = blame(step, error, root)
+    product.ended_ns = time.monotonic_ns()
+    return product
+
+
+def prepare(function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
+    """A jitted function of its own identity, the arguments to trace it with, and those to call the compiled program with.
+
+    Leaves that no array can be (an activation function inside an Equinox module) are closed over, as `equinox.filter_jit` does.
+    """
+    if jaxnames.is_jitted(function):
+        static = jaxnames.static_positions(function, len(args))
+        runtime = tuple(value for place, value in enumerate(args) if place not in static)
+        return jaxnames.jitted_like(copy_of(function.__wrapped__), function), args, runtime
+    leaves, tree = jax.tree.flatten(args)
+    if all(_is_dynamic(leaf) for leaf in leaves):
+        return jax.jit(copy_of(function)), args, args
+    dynamic = tree.unflatten([leaf if _is_dynamic(leaf) else None for leaf in leaves])
+    fresh = copy_of(function)
+
+    def closed(*given: Any) -> Any:
+        values = iter(jax.tree.leaves(given))
+        return fresh(*tree.unflatten([next(values) if _is_dynamic(leaf) else leaf for leaf in leaves]))
+
+    return jax.jit(_named_like(closed, function)), dynamic, dynamic
+
+
+def copy_of(function: Any) -> Any:
+    """A callable that does the same under another identity, and the same name."""
+    if isinstance(function, types.FunctionType):
+        copy = types.FunctionType(
+            function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+        )
+        copy.__kwdefaults__ = function.__kwdefaults__
+        copy.__qualname__ = function.__qualname__
+        copy.__module__ = function.__module__
+        copy.__annotations__ = function.__annotations__
+        copy.__dict__.update(function.__dict__)
+        return copy
+    if isinstance(function, types.MethodType):
+        return types.MethodType(copy_of(function.__func__), function.__self__)
+    if isinstance(function, functools.partial):
+        return functools.partial(copy_of(function.func), *function.args, **function.keywords)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return _named_like(call, function)
+
+
+def _named_like(wrapper: Callable[..., Any], function: Any) -> Callable[..., Any]:
+    # The name goes into the HLO module's name: it must be the user's, not the wrapper's.
+    while isinstance(function, functools.partial):
+        function = function.func
+    wrapper.__name__ = getattr(function, "__name__", type(function).__name__)
+    wrapper.__qualname__ = wrapper.__name__
+    return wrapper
+
+
+def _is_dynamic(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | bool | int | float | complex)

@@ -1,0 +1,134 @@
+"""From a finished build to its artifacts: the bytes of every stage, their digests, and the reason where there are none."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from pcvd.blobs import Blobs
+from pcvd.core.canonical import Context, canonicalize
+from pcvd.core.model import LOCATIONS, Artifact, Part
+from pcvd.worker import jaxnames
+from pcvd.worker.build import Product
+
+_DUMPED = re.compile(r"^module_(\d+)\.(.+)$")
+_HLO_NAME = re.compile(rb"^HloModule ([^\s,]+)")
+_LLVM = (".ll",)
+_OBJECT = (".o", ".ptx", ".cubin", ".hsaco")
+
+
+class Collector:
+    """Collects the artifacts of builds into the blob store."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    def artifacts(self, product: Product) -> list[Artifact]:
+        """Everything up to the executable; outputs come from running it."""
+        made = [
+            self._try("jaxpr", lambda: self._jaxpr(product.traced)),
+            self._try("stablehlo", lambda: [self._part("stablehlo", "module.mlir", product.lowered.as_text().encode())]),
+        ]
+        if product.compiled is None:
+            return made
+        loaded = product.compiled.runtime_executable()
+        modules = jaxnames.optimized_hlo(loaded)
+        name = _module_name(modules)
+        context = Context(product.dump_folder, name)
+        dumped = _dumped(product.dump_folder, name)
+        if not dumped:
+            # The compiler wrote nothing: the executable came out of a cache, and comparing it would compare nothing.
+            raise RuntimeError("the compiler was never run: JAX answered from a cache (is a compilation cache switched on?)")
+        made.append(
+            Artifact.of("hlo", [self._part("hlo", f"module_{n}.hlo", text, context) for n, text in enumerate(modules)])
+        )
+        made.append(self._files("llvm", dumped, _LLVM, "this version of XLA does not dump LLVM IR by default", context))
+        made.append(self._files("object", dumped, _OBJECT, "the compiler wrote no object file", context))
+        made.append(
+            self._try("executable", lambda: [self._part("executable", "executable", loaded.serialize(), context)])
+        )
+        made.append(
+            self._try(
+                LOCATIONS,
+                lambda: [self._part(LOCATIONS, "locations.mlir", product.lowered.as_text(debug_info=True).encode())],
+            )
+        )
+        return made
+
+    def part(self, stage: str, name: str, data: bytes, label: str = "") -> Part:
+        """Store `data` as one part of an artifact that has no context (outputs)."""
+        return self._part(stage, name, data, label=label)
+
+    def _part(
+        self, stage: str, name: str, data: bytes, context: Context = Context("", ""), label: str = ""  # noqa: B008
+    ) -> Part:
+        canonical, rules = canonicalize(stage, data, context)
+        raw_digest = self._blobs.put(data)
+        canonical_digest = self._blobs.put(canonical) if rules else raw_digest
+        return Part(name, raw_digest, canonical_digest, len(data), label, rules)
+
+    def _try(self, stage: str, make: Callable[[], list[Part] | Artifact]) -> Artifact:
+        try:
+            made = make()
+        except Exception as error:  # noqa: BLE001  # whatever the compiler says becomes the reason; the verdict weighs it
+            return Artifact.missing(stage, f"{type(error).__name__}: {error}"[:500])
+        return made if isinstance(made, Artifact) else Artifact.of(stage, made)
+
+    def _jaxpr(self, traced: Any) -> list[Part]:
+        jaxpr = traced.jaxpr
+        parts = [self._part("jaxpr", "jaxpr.txt", str(jaxpr).encode())]
+        # The text leaves array constants out: two traces that drew different random numbers would look alike.
+        constants = [constant for inner in jaxnames.inner_jaxprs(jaxpr) for constant in getattr(inner, "consts", ())]
+        for place, constant in enumerate(constants):
+            label, data = leaf_bytes(constant)
+            parts.append(self._part("jaxpr", f"constant_{place:04d}", data, label=label))
+        return parts
+
+    def _files(
+        self, stage: str, dumped: Iterable[tuple[str, str]], endings: tuple[str, ...], none: str, context: Context
+    ) -> Artifact:
+        parts = []
+        for name, path in dumped:
+            if name.endswith(endings):
+                with open(path, "rb") as file:  # noqa: PTH123
+                    parts.append(self._part(stage, name, file.read(), context))
+        return Artifact.of(stage, parts) if parts else Artifact.missing(stage, none)
+
+
+def leaf_bytes(leaf: Any) -> tuple[str, bytes]:
+    """What a leaf is (`f32[2,3]`) and its bytes in row-major order; keys by their data, anything else by its text."""
+    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = np.asarray(jax.random.key_data(leaf))
+        return f"{leaf.dtype}{list(leaf.shape)}", data.tobytes()
+    try:
+        value = np.asarray(leaf)
+    except Exception:  # noqa: BLE001  # a constant may be any object (a mesh, a state reference): its text must do
+        return type(leaf).__name__, str(leaf).encode()
+    if value.dtype == object:
+        return type(leaf).__name__, str(leaf).encode()
+    return f"{value.dtype}{list(value.shape)}".replace(" ", ""), value.tobytes()
+
+
+def _module_name(modules: list[bytes]) -> str:
+    matched = _HLO_NAME.match(modules[0]) if modules else None
+    return matched.group(1).decode() if matched else ""
+
+
+def _dumped(folder: str, module: str) -> list[tuple[str, str]]:
+    """The dumped files of the build: a name without the process-wide counter, and the path.
+
+    Where a compilation dumps several modules (a GPU's autotuner compiles candidates), each keeps its rank.
+    """
+    found = []
+    for file in sorted(os.listdir(folder)):
+        matched = _DUMPED.match(file)
+        if matched:
+            found.append((int(matched.group(1)), matched.group(2).removeprefix(f"{module}."), os.path.join(folder, file)))
+    ranks = {number: rank for rank, number in enumerate(sorted({number for number, _, _ in found}))}
+    several = len(ranks) > 1
+    return [(f"{ranks[number]}.{name}" if several else name, path) for number, name, path in found]

@@ -1,0 +1,192 @@
+"""What a build read: files opened, files looked for in vain, environment variables, and which module imported which.
+
+That is the dependency graph; nothing is declared by hand. An audit hook sees every `open` of the interpreter, but not who needed
+it: two targets may share a module that only the first of them caused to be imported. So every read is booked under its *owner*, the
+module being executed or the target being worked on, imports are booked as edges between owners, and what a target read
+is what can be reached from it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import importlib
+import os
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pcvd.core.model import Read
+
+Stat = tuple[int, int, int, int]
+
+
+class Ledger:
+    """Books reads under their owners. One per process; `install` puts its hooks in place, for good."""
+
+    def __init__(self, ignored: tuple[str, ...]) -> None:
+        """`ignored`: folders whose files are nobody's dependency (pcv's own store and scratch folder)."""
+        self._ignored = tuple(os.path.join(folder, "") for folder in (*ignored, *_installed_folders()))
+        self._owner = threading.local()
+        self._reads: dict[str, dict[tuple[str, str], Read]] = {}
+        self._edges: dict[str, set[str]] = {}
+
+    def install(self) -> None:
+        """Start to listen."""
+        sys.addaudithook(self._on_audit)
+        _watch_environment(self._on_variable)
+        self._watch_imports()
+
+    @contextmanager
+    def owner(self, name: str | None) -> Iterator[None]:
+        """Within, this thread's reads are booked under `name` (None: not at all), and `name` under the owner outside."""
+        outside = self._current()
+        if outside is not None and name is not None:
+            self.depends(outside, name)
+        self._owner.name = name
+        try:
+            yield
+        finally:
+            self._owner.name = outside
+
+    def depends(self, owner: str, on: str) -> None:
+        """Whatever `on` reads, `owner` needs as well."""
+        self._edges.setdefault(owner, set()).add(on)
+
+    def source(self, owner: str, path: str, data: bytes) -> None:
+        """A module's source was read: these very bytes are what was compiled."""
+        self._book(owner, Read("file", path, hashlib.sha256(data).hexdigest()))
+
+    def of(self, owner: str) -> list[Read]:
+        """Everything that `owner` needs, directly or through others."""
+        reached, waiting = {owner}, [owner]
+        while waiting:
+            for other in self._edges.get(waiting.pop(), ()):
+                if other not in reached:
+                    reached.add(other)
+                    waiting.append(other)
+        booked: dict[tuple[str, str], Read] = {}
+        for name in reached:
+            for key, read in self._reads.get(name, {}).items():
+                if key not in booked or (read.digest is not None and booked[key].digest is None):
+                    booked[key] = read
+        return [booked[key] for key in sorted(booked)]
+
+    def _current(self) -> str | None:
+        return getattr(self._owner, "name", None)
+
+    def _book(self, owner: str, read: Read) -> None:
+        # A digest of what was read says more than a stat at the time of opening, so it is never replaced by one.
+        known = self._reads.setdefault(owner, {})
+        if read.digest is not None or (read.kind, read.name) not in known:
+            known[read.kind, read.name] = read
+
+    def _on_audit(self, event: str, args: tuple[Any, ...]) -> None:
+        if event != "open":
+            return
+        owner = self._current()
+        if owner is None or not isinstance(args[0], str | bytes):
+            return
+        mode, flags = args[1], args[2]
+        if (mode is not None and not set(mode) & set("r+")) or (flags or 0) & os.O_WRONLY:
+            return
+        path = os.path.abspath(os.fsdecode(args[0]))
+        if path.startswith(self._ignored) or path.endswith(".pyc") or os.path.isdir(path):
+            return
+        stat = stat_of(path)
+        self._book(owner, Read("absent", path) if stat is None else Read("file", path, None, stat))
+
+    def _on_variable(self, name: str, value: str | None) -> None:
+        owner = self._current()
+        if owner is not None:
+            digest = None if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
+            self._book(owner, Read("env", name, digest))
+
+    def _watch_imports(self) -> None:
+        # Only a module's first import executes it; that a second target needs it too shows in the import statement alone.
+        real_import, real_import_module = builtins.__import__, importlib.import_module
+
+        def noting_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:  # noqa: A002
+            module = real_import(name, globals, locals, fromlist, level)
+            owner = self._current()
+            if owner is not None:
+                package = (globals or {}).get("__package__") or ""
+                base = _absolute(name, package, level)
+                importer = (globals or {}).get("__name__")
+                for imported in (base, *(f"{base}.{item}" for item in fromlist or ())):
+                    self._imported(owner, importer, imported)
+            return module
+
+        def noting_import_module(name: str, package: str | None = None) -> Any:
+            module = real_import_module(name, package)
+            owner = self._current()
+            if owner is not None:
+                self._imported(owner, None, module.__name__)
+            return module
+
+        builtins.__import__ = noting_import
+        importlib.import_module = noting_import_module
+
+    def _imported(self, owner: str, importer: str | None, imported: str) -> None:
+        parts = imported.split(".")
+        for count in range(1, len(parts) + 1):  # `import a.b.c` executes a, a.b and a.b.c
+            name = module_owner(".".join(parts[:count]))
+            if name in self._reads:
+                self.depends(owner, name)
+                if importer is not None and module_owner(importer) in self._reads:
+                    self.depends(module_owner(importer), name)
+
+
+def module_owner(name: str) -> str:
+    """The owner under which a project module's reads are booked."""
+    return f"module {name}"
+
+
+def stat_of(path: str) -> Stat | None:
+    """What changes when a file does (mtime_ns, ctime_ns, size, inode), or None where there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino)
+
+
+def _absolute(name: str, package: str, level: int) -> str:
+    if not level:
+        return name
+    base = package.rsplit(".", level - 1)[0] if level > 1 else package
+    return f"{base}.{name}" if name else base
+
+
+def _installed_folders() -> set[str]:
+    """Where the interpreter and installed packages live: those are part of the environment, not of a target's reads."""
+    paths = sysconfig.get_paths()
+    names = ("stdlib", "platstdlib", "purelib", "platlib", "scripts", "include")
+    folders = {os.path.abspath(paths[name]) for name in names if name in paths}
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return folders | {os.path.realpath(folder) for folder in folders} | {own, "/proc", "/sys", "/dev", "/etc"}
+
+
+def _watch_environment(note: Callable[[str, str | None], None]) -> None:
+    """Call `note` with the name and value of every variable looked up in `os.environ` from now on.
+
+    Audit events do not tell of them. The mapping keeps its identity (`from os import environ` may have happened long ago); it only
+    gets a class whose look-up tells.
+    """
+    plain = type(os.environ)
+
+    class NotingEnviron(plain):  # type: ignore[misc, valid-type]
+        def __getitem__(self, key: str) -> str:
+            try:
+                value: str = plain.__getitem__(self, key)
+            except KeyError:
+                if isinstance(key, str):
+                    note(key, None)
+                raise
+            note(key, value)
+            return value
+
+    os.environ.__class__ = NotingEnviron
