@@ -1,4 +1,6 @@
-"""The local pool: carries out orders in worker processes on this machine, with deadlines, and keeps a few workers waiting."""
+"""The local pool: carries out orders in worker processes on this machine, with deadlines, and keeps a few
+workers waiting.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from pcv_config.settings import Settings
 
 from pcvd.builders.protocol import Carried, Discovery, Order, Pair
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
@@ -22,6 +22,11 @@ from pcvd.builders.zygotes import HASH_SEEDS, Zygotes, can_fork, worker_environm
 from pcvd.core.errors import SetupError
 from pcvd.core.model import Build, Failure, OutputDelta, Problem, Read, Run, TargetSpec
 from pcvd.core.schedule import Slot, arrange
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from pcv_config.settings import Settings
 
 _WAITING = {"reference": 1, "challenger": 2}
 
@@ -87,7 +92,9 @@ class LocalPool:
                 return Discovery((), (Problem(f"importing {', '.join(files)}: {death}"),), {})
             except Overdue:
                 limit = self._settings.timeout_s
-                problem = Problem(f"importing {', '.join(files)} ran past {limit:g} s", hint="timeout_s in pcv.toml")
+                problem = Problem(
+                    f"importing {', '.join(files)} ran past {limit:g} s", hint="timeout_s in pcv.toml"
+                )
                 return Discovery((), (problem,), {})
         return Discovery(
             msgspec.convert(answer["targets"], tuple[TargetSpec, ...]),
@@ -142,8 +149,14 @@ class LocalPool:
         scratch: Path,
         barriers: tuple[asyncio.Barrier, asyncio.Barrier],
     ) -> None:
-        """One worker's part of an order, from its job to its last report. Raises _Stopped where it could not finish."""
-        mine = [(number, slot.target, slot.copy) for number, slot in enumerate(progress.slots) if slot.share == share]
+        """One worker's part of an order, from its job to its last report. Raises _Stopped where it could
+        not finish.
+        """
+        mine = [
+            (number, slot.target, slot.copy)
+            for number, slot in enumerate(progress.slots)
+            if slot.share == share
+        ]
         together = len({slot.share for slot in progress.slots}) > 1
         async with self._worker(order.schedule.zygote) as worker:
             await worker.send(
@@ -156,7 +169,9 @@ class LocalPool:
                 seed=self._settings.seed,
                 **self._surroundings(scratch / str(share)),
             )
-            await _Conversation(worker, progress, mine, barriers, self._settings.timeout_s, together=together).hold()
+            await _Conversation(
+                worker, progress, mine, barriers, self._settings.timeout_s, together=together
+            ).hold()
 
     def _surroundings(self, scratch: Path) -> dict[str, Any]:
         settings = self._settings
@@ -185,7 +200,9 @@ class _Stopped(Exception):
 
 
 class _Conversation:
-    """One worker's part of an order: its messages, the deadline of what it is at, and whom to blame when it ends early."""
+    """One worker's part of an order: its messages, the deadline of what it is at, and whom to blame when
+    it ends early.
+    """
 
     def __init__(
         self,
@@ -209,15 +226,21 @@ class _Conversation:
             try:
                 message = await self._worker.receive(self._remaining())
             except WorkerDied as death:
-                suspects = {target for target, _ in self._busy.values()} or {target for _, target, _ in self._mine}
+                suspects = {target for target, _ in self._busy.values()} or {
+                    target for _, target, _ in self._mine
+                }
                 trace = self._worker.output()
-                hint = "a crash of the compiler or of native code; `trace` in the JSON has the end of its output"
+                hint = (
+                    "a crash of the compiler or of native code; `trace` in the JSON has the end of its output"
+                )
                 raise self._stop(suspects, Failure("crash", str(death), hint=hint, trace=trace)) from None
             except Overdue:
                 limit = self._timeout_s
                 late = {target for target, since in self._busy.values() if time.monotonic() - since >= limit}
                 hint = "raise timeout_s in pcv.toml if it needs that long"
-                raise self._stop(late, Failure("deadline", f"ran past its deadline of {limit:g} s", hint=hint)) from None
+                raise self._stop(
+                    late, Failure("deadline", f"ran past its deadline of {limit:g} s", hint=hint)
+                ) from None
             if await self._take(message):
                 return
 
@@ -269,7 +292,8 @@ def _note(progress: _Progress, message: dict[str, Any]) -> None:
 def _carried(order: Order, progress: _Progress, zygote: str) -> Carried:
     entries = [spec.entry for spec in order.cohort]
     failed = [
-        Build(entries[target], 0, 0, "", 0, 0, 0, failure=failure) for target, failure in sorted(progress.culprits.items())
+        Build(entries[target], 0, 0, "", 0, 0, 0, failure=failure)
+        for target, failure in sorted(progress.culprits.items())
     ]
     environments = tuple(progress.environments)
     run = Run(

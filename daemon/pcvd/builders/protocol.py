@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pcvd.core.model import OutputDelta, Part, Problem, Read, Run, TargetSpec
-from pcvd.core.schedule import Schedule
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcvd.core.model import OutputDelta, Part, Problem, Read, Run, TargetSpec
+    from pcvd.core.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Build `cohort` under `schedule`; `challenger` counts the challengers of the round from zero (it decides the order)."""
+    """Build `cohort` under `schedule`; `challenger` counts the challengers of the round from zero (it
+    decides the order).
+    """
 
     cohort: tuple[TargetSpec, ...]
     schedule: Schedule
@@ -29,7 +33,9 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """The targets that files declare, what is wrong with files, and what each file read while it was imported."""
+    """The targets that files declare, what is wrong with files, and what each file read while it was
+    imported.
+    """
 
     targets: tuple[TargetSpec, ...]
     problems: tuple[Problem, ...]
@@ -49,7 +55,9 @@ class Builders(Protocol):
     """Carries out orders, one at a time. Raises SetupError where no worker can be had at all."""
 
     async def carry_out(self, order: Order) -> Carried:
-        """Build the order's cohort; failures of targets are in the run, deaths of workers name their culprits."""
+        """Build the order's cohort; failures of targets are in the run, deaths of workers name their
+        culprits.
+        """
 
     async def discover(self, files: Sequence[str]) -> Discovery:
         """Import `files` (relative to the root) in a fresh worker and tell what they declare."""

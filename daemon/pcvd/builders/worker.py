@@ -1,15 +1,19 @@
-"""The daemon's end of one worker process: messages in order, its death as an exception, its killing without a race."""
+"""The daemon's end of one worker process: messages in order, its death as an exception, its killing
+without a race.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
 _MOST_OUTPUT = 20_000  # bytes of a dead worker's output that go into the failure
 
@@ -23,7 +27,9 @@ class Overdue(Exception):
 
 
 class Worker:
-    """One worker: `receive` its messages, `send` it orders. `kill` asks its parent, which alone can do so safely."""
+    """One worker: `receive` its messages, `send` it orders. `kill` asks its parent, which alone can do so
+    safely.
+    """
 
     def __init__(
         self,

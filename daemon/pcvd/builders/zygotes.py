@@ -1,6 +1,8 @@
-"""The daemon's end of zygotes: one process each for the reference and the challengers, which fork workers on request.
+"""The daemon's end of zygotes: one process each for the reference and the challengers, which fork workers on
+request.
 
-The two differ in PYTHONHASHSEED and, being two executions, in memory layout: what depends on either cannot look stable.
+The two differ in PYTHONHASHSEED and, being two executions, in memory layout: what depends on either cannot
+look stable.
 """
 
 from __future__ import annotations
@@ -9,22 +11,25 @@ import asyncio
 import itertools
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
-import pcv
 
+import pcv
 from pcvd.builders.worker import Worker
 from pcvd.core.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HASH_SEEDS = {"reference": 1, "challenger": 2}
 _LINE_LIMIT = 1 << 28  # bytes; a build's report names every kernel
 _IMPORT_S, _FORK_S = 180, 120
 _BOOT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
+_PCV = str(Path(pcv.__file__).resolve().parent)
 
 
 @dataclass(slots=True)
@@ -42,13 +47,15 @@ class Zygotes:
         self._python, self._env, self._scratch, self._fork = python, dict(env), scratch, fork
         self._socket = scratch / "workers.sock"
         self._zygotes: dict[str, _Zygote] = {}
-        self._arrivals: dict[str, asyncio.Future[tuple[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter]]] = {}
+        self._arrivals: dict[
+            str, asyncio.Future[tuple[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter]]
+        ] = {}
         self._numbers = itertools.count()
         self._starting = asyncio.Lock()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Zygotes:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_unix_server(self._greet, str(self._socket), limit=_LINE_LIMIT)
         return self
 
@@ -61,7 +68,9 @@ class Zygotes:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def worker(self, zygote: str) -> Worker:
-        """A fresh worker of `zygote`, warmed up. Raises SetupError where the interpreter cannot do the work."""
+        """A fresh worker of `zygote`, warmed up. Raises SetupError where the interpreter cannot do the
+        work.
+        """
         name = f"{zygote}-{next(self._numbers)}"
         log = self._scratch / f"{name}.log"
         arrival = self._expect(name)
@@ -87,7 +96,9 @@ class Zygotes:
             if not arrival.done():
                 await kill()
                 words = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
-                raise SetupError(f"a worker of {self._python} did not start: {' '.join(words) or 'no word from it'}")
+                raise SetupError(
+                    f"a worker of {self._python} did not start: {' '.join(words) or 'no word from it'}"
+                )
             hello, reader, writer = arrival.result()
         finally:
             self._arrivals.pop(name, None)
@@ -120,7 +131,12 @@ class Zygotes:
 
     async def _zygote(self, name: str) -> _Zygote:
         known = self._zygotes.get(name)
-        if known is not None and known.line is not None and not known.line.is_closing() and known.process.returncode is None:
+        if (
+            known is not None
+            and known.line is not None
+            and not known.line.is_closing()
+            and known.process.returncode is None
+        ):
             return known
         hello_name = f"zygote-{name}-{next(self._numbers)}"
         arrival = self._expect(hello_name)
@@ -135,7 +151,10 @@ class Zygotes:
             with suppress(ProcessLookupError):
                 zygote.process.kill()
             await zygote.process.wait()
-            raise SetupError(f"{self._python} did not become a worker: {words or 'it said nothing'}", hint="`python` in pcv.toml")
+            raise SetupError(
+                f"{self._python} did not become a worker: {words or 'it said nothing'}",
+                hint="`python` in pcv.toml",
+            )
         hello, reader, zygote.line = arrival.result()
         if "failure" in hello:
             await zygote.process.wait()
@@ -151,15 +170,16 @@ class Zygotes:
 
     async def _spawn(self, role: str, name: str, hash_seed: int, log: Path) -> asyncio.subprocess.Process:
         env = {**self._env, "PYTHONHASHSEED": str(hash_seed)}
-        pcv_folder = str(Path(pcv.__file__).resolve().parent)
         with log.open("ab") as out:
             try:
                 return await asyncio.create_subprocess_exec(
-                    self._python, str(_BOOT), pcv_folder, role, str(self._socket), name,
+                    self._python, str(_BOOT), _PCV, role, str(self._socket), name,
                     stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
-                raise SetupError(f"cannot start {self._python}: {error.strerror}", hint="`python` in pcv.toml") from error
+                raise SetupError(
+                    f"cannot start {self._python}: {error.strerror}", hint="`python` in pcv.toml"
+                ) from error
 
     async def _tell(self, zygote: _Zygote, **message: Any) -> None:
         if zygote.line is not None and not zygote.line.is_closing():
@@ -211,7 +231,8 @@ def worker_environment(settings_env: Mapping[str, str], platform: str) -> dict[s
     """The environment of worker processes: the daemon's own, with what makes validation sound on top."""
     env = {**os.environ, **settings_env}
     env |= {
-        "JAX_ENABLE_COMPILATION_CACHE": "false",  # a cache would hand the second build the first one's executable
+        # A cache would hand the second build the first one's executable.
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several workers share a GPU's memory
         "TF_CPP_MIN_LOG_LEVEL": env.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         "PYTHONUNBUFFERED": "1",
@@ -222,5 +243,7 @@ def worker_environment(settings_env: Mapping[str, str], platform: str) -> dict[s
 
 
 def can_fork() -> bool:
-    """Whether a process that has imported JAX can be forked: not on macOS, whose system libraries forbid it."""
+    """Whether a process that has imported JAX can be forked: not on macOS, whose system libraries forbid
+    it.
+    """
     return sys.platform == "linux"

@@ -1,20 +1,24 @@
 """Canonical forms: named rules, per stage, that remove from an artifact what carries no meaning.
 
-Two builds agree at a stage when their canonical bytes are equal. A rule may remove only what cannot change what runs: ids, the
-order of files that the linker does not care about, source positions, temporary paths. Constants, layouts, aliasing and
-donation, precision and shardings stay. Each rule says why what it removes is meaningless; each has its test. Bytes that a rule does not
-understand stay as they are, so the worst that can happen is a difference too many, never one too few.
+Two builds agree at a stage when their canonical bytes are equal. A rule may remove only what cannot change
+what runs: ids, the order of files that the linker does not care about, source positions, temporary paths.
+Constants, layouts, aliasing and donation, precision and shardings stay. Each rule says why what it removes is
+meaningless; each has its test. Bytes that a rule does not understand stay as they are, so the worst that can
+happen is a difference too many, never one too few.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pcvd.core import wire
 from pcvd.core.errors import WireError
 from pcvd.core.wire import BYTES, VARINT, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,7 @@ def _substitute(pattern: str, replacement: str) -> Callable[[bytes, Context], by
     return apply
 
 
-
-# -- the serialized executable of XLA:CPU: a length-delimited header of PjRt-IFRT, then ExecutableAndOptionsProto -------------------
+# -- XLA:CPU's serialized executable: a length-delimited header of PjRt-IFRT, then ExecutableAndOptionsProto
 
 _COMPILED = (1,)  # serialized_executable: CompilationResultProto
 _MODULE = (1, 1, 1)  # hlo_module.hlo_module: HloModuleProto
@@ -105,7 +108,9 @@ def _without(*numbers: int) -> Callable[[list[Field]], list[Field]]:
 
 def _sorted(number: int) -> Callable[[list[Field]], list[Field]]:
     def change(fields: list[Field]) -> list[Field]:
-        ordered = iter(sorted((field for field in fields if field.number == number), key=lambda field: field.data))
+        ordered = iter(
+            sorted((field for field in fields if field.number == number), key=lambda field: field.data)
+        )
         return [next(ordered) if field.number == number else field for field in fields]
 
     return change
@@ -119,14 +124,25 @@ def _without_thunk_module_ids(data: bytes, context: Context) -> bytes:
             fields = wire.decode(message)
         except WireError:
             return message
-        # ThunkProto.Info is {op_name, module_name, module_id}; thunks nest (loops, calls, conditionals), their info does not.
-        if [field.number for field in fields] == [1, 2, 3] and fields[1].value == module and fields[2].kind == VARINT:
+        # ThunkProto.Info is {op_name, module_name, module_id}; thunks nest (loops, calls, conditionals),
+        # their info does not.
+        if (
+            [field.number for field in fields] == [1, 2, 3]
+            and fields[1].value == module
+            and fields[2].kind == VARINT
+        ):
             return wire.encode(fields[:2])
-        inner = [Field(field.number, BYTES, strip(field.data)) if field.kind == BYTES else field for field in fields]
+        inner = [
+            Field(field.number, BYTES, strip(field.data)) if field.kind == BYTES else field
+            for field in fields
+        ]
         return wire.encode(inner) if inner != fields else message
 
     def change(fields: list[Field]) -> list[Field]:
-        return [Field(field.number, BYTES, strip(field.data)) if field.kind == BYTES else field for field in fields]
+        return [
+            Field(field.number, BYTES, strip(field.data)) if field.kind == BYTES else field
+            for field in fields
+        ]
 
     return _in_executable(_THUNKS, change=change)(data, context)
 
@@ -192,4 +208,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
 }
-"""Per stage, the rules in the order in which they are applied. Stages that are not listed are compared as they are."""
+"""Per stage, the rules in the order in which they are applied. Stages that are not listed are compared as
+they are.
+"""

@@ -1,34 +1,46 @@
-"""Comparison: from the runs of a round to a verdict on each target. Pure; every decision of the product is made here.
+"""Comparison: from the runs of a round to a verdict on each target. Pure; every decision of the product is
+made here.
 
-A reference (`serial`) is compared with challengers. Equal everywhere: `agree`. Equal but for tolerated stages: `equivalent`. A
-challenger differs and the control equals the reference: `diverged`. The control differs as well: `unstable`, since a serial build that
-does not reproduce itself lets nothing be said of concurrency. And whatever stands in the way of a comparison makes it
-`inconclusive`: a crash is an outcome, never a verdict, and what was not compared never counts as agreement.
+A reference (`serial`) is compared with challengers. Equal everywhere: `agree`. Equal but for tolerated
+stages: `equivalent`. A challenger differs and the control equals the reference: `diverged`. The control
+differs as well: `unstable`, since a serial build that does not reproduce itself lets nothing be said of
+concurrency. And whatever stands in the way of a comparison makes it `inconclusive`: a crash is an outcome,
+never a verdict, and what was not compared never counts as agreement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcvd.core.model import REQUIRED_STAGES, STAGES, Build, Failure, Judgement, OutputDelta, Part, Run
 from pcvd.core.schedule import parse
 
-AGREE, EQUIVALENT, DIVERGED, UNSTABLE, INCONCLUSIVE = "agree", "equivalent", "diverged", "unstable", "inconclusive"
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+AGREE, EQUIVALENT, DIVERGED, UNSTABLE, INCONCLUSIVE = (
+    "agree",
+    "equivalent",
+    "diverged",
+    "unstable",
+    "inconclusive",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known beside the runs.
 
-    `tolerate`: stages whose differences do not fail. `deltas`: distances of differing output leaves, per target. `changed`: per target,
-    the files it read that were edited while it was built.
+    `tolerate`: stages whose differences do not fail. `deltas`: distances of differing output leaves, per
+    target. `changed`: per target, the files it read that were edited while it was built. `unreadable`:
+    digests of artifacts that the store could not give back.
     """
 
     tolerate: tuple[str, ...]
     deltas: Mapping[str, Sequence[OutputDelta]]
     changed: Mapping[str, Sequence[str]]
+    unreadable: frozenset[str] = frozenset()
 
 
 def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
@@ -59,12 +71,16 @@ def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
 
 
 def wants_control(judgements: Sequence[Judgement]) -> bool:
-    """Whether a control is needed: agreement needs no attribution, and what could not be compared gains nothing by it."""
+    """Whether a control is needed: agreement needs no attribution, and what could not be compared gains
+    nothing by it.
+    """
     return any(judgement.differing for judgement in judgements)
 
 
 def differing_outputs(target: str, runs: Sequence[Run]) -> Iterator[tuple[str, Part, Part]]:
-    """(schedule, the reference's leaf, the other's) for every output leaf whose bits differ; their distances are to be measured."""
+    """(schedule, the reference's leaf, the other's) for every output leaf whose bits differ; their
+    distances are to be measured.
+    """
     references = runs[0].of(target)
     mine = references[0].artifact("output") if references else None
     for run in runs[1:]:
@@ -78,7 +94,7 @@ def differing_outputs(target: str, runs: Sequence[Run]) -> Iterator[tuple[str, P
                     yield run.schedule, leaves[part.name], part
 
 
-# -- what stands in the way -----------------------------------------------------------------------------------------------------------
+# -- what stands in the way ------------------------------------------------------------------------
 
 
 def _first_failure(target: str, runs: Sequence[Run]) -> Failure | None:
@@ -100,13 +116,15 @@ def _obstacle(target: str, runs: Sequence[Run], facts: Facts) -> str | None:
         if not run.of(target):
             return f"{run.schedule} did not come to build it"
         if run.peak_in_flight < parse(run.schedule).overlap:
-            return f"{run.schedule} never had more than {run.peak_in_flight} builds in flight: that is no concurrency"
+            return f"{run.schedule} never really overlapped: at most {run.peak_in_flight} in flight at once"
         for build in run.of(target):
-            lacking = _lacking(build)
+            lacking = _lacking(build) or _unreadable(build, facts)
             if lacking is not None:
                 return f"{run.schedule}: {lacking}"
     if len({build.inputs for run in runs for build in run.of(target)}) > 1:
-        return "its example arguments differ from process to process (is a random generator in them unseeded?)"
+        return (
+            "its example arguments differ from process to process (is a random generator in them unseeded?)"
+        )
     return _unlike([environment for run in runs for environment in run.environments])
 
 
@@ -115,6 +133,13 @@ def _lacking(build: Build) -> str | None:
         artifact = build.artifact(stage)
         if artifact is None or artifact.canonical is None:
             return f"no {stage}" + (f" ({artifact.absent})" if artifact is not None else "")
+    return None
+
+
+def _unreadable(build: Build, facts: Facts) -> str | None:
+    for artifact in build.artifacts:
+        if any(facts.unreadable & {part.raw, part.canonical} for part in artifact.parts):
+            return f"its {artifact.stage} could not be read back from the store"
     return None
 
 
@@ -134,13 +159,17 @@ def _short(left: Any, right: Any) -> str:
     return f"{left} in one worker and {right} in another"
 
 
-# -- comparing and deciding -----------------------------------------------------------------------------------------------------------
+# -- comparing and deciding ------------------------------------------------------------------------
 
 
 def _differing(reference: Build, builds: Sequence[Build]) -> tuple[str, ...]:
-    """The stages at which some build differs. Absent on one side is a difference; absent on both is no evidence."""
+    """The stages at which some build differs. Absent on one side is a difference; absent on both is no
+    evidence.
+    """
     return tuple(
-        stage for stage in STAGES if any(_canonical(build, stage) != _canonical(reference, stage) for build in builds)
+        stage
+        for stage in STAGES
+        if any(_canonical(build, stage) != _canonical(reference, stage) for build in builds)
     )
 
 
@@ -171,17 +200,23 @@ def _decide(found: Mapping[str, tuple[str, ...]], serious: frozenset[str]) -> tu
     stages = ", ".join(stage for stage in STAGES if stage in serious)
     if "control" in guilty:
         others = [name for name in guilty if name != "control"]
-        also = f"; {', '.join(others)} differ as well" if others else "; the challengers agree with the reference"
+        also = (
+            f"; {', '.join(others)} differ as well"
+            if others
+            else "; the challengers agree with the reference"
+        )
         return UNSTABLE, f"a second serial build differs from the first at {stages}{also}"
     control = "the control agrees with the reference" if "control" in found else "not yet controlled"
     return DIVERGED, f"{stages} differ{'s' if len(serious) == 1 else ''} under {', '.join(guilty)}; {control}"
 
 
-# -- what is reported -----------------------------------------------------------------------------------------------------------------
+# -- what is reported ------------------------------------------------------------------------------
 
 
 def _digests(target: str, runs: Sequence[Run], reference: Build) -> dict[str, dict[str, str | None]]:
-    """Stage to schedule to canonical digest; where the copies of a schedule disagree, one that differs from the reference."""
+    """Stage to schedule to canonical digest; where the copies of a schedule disagree, one that differs
+    from the reference.
+    """
     table: dict[str, dict[str, str | None]] = {}
     for stage in STAGES:
         mine = _canonical(reference, stage)
@@ -232,20 +267,31 @@ def _schedule_evidence(target: str, run: Run, reference: Run, facts: Facts) -> d
         "peak_in_flight": run.peak_in_flight,
         "wall_s": run.wall_ns / 1e9,
         "speed_up": speed_up(run, reference),
-        "identical_stages": [stage for stage in STAGES if comparable and stage not in differing and stage not in absent],
+        "identical_stages": [
+            stage for stage in STAGES if comparable and stage not in differing and stage not in absent
+        ],
         "differing_stages": list(differing),
         "output_bitwise": comparable and "output" not in differing,
         "max_abs": 0.0 if comparable and "output" not in differing else _largest(deltas),
         "affinity": list(run.affinity),
+        "stored": {
+            "artifacts": sum(len(artifact.parts) for build in builds for artifact in build.artifacts),
+            "identical": comparable
+            and not differing
+            and not any(_unreadable(build, facts) for build in builds),
+        },
     }
 
 
 def speed_up(run: Run, reference: Run) -> float | None:
-    """How many times faster than one after another: what the run's builds took in the reference, over the run's wall time.
+    """How many times faster than one after another: what the run's builds took in the reference, over the
+    run's wall time.
 
     Copies count as often as they were built. None where something of it was not built.
     """
-    alone = {build.target: build.ended_ns - build.began_ns for build in reference.builds if build.failure is None}
+    alone = {
+        build.target: build.ended_ns - build.began_ns for build in reference.builds if build.failure is None
+    }
     if not run.wall_ns or any(build.failure is not None or build.target not in alone for build in run.builds):
         return None
     return sum(alone[build.target] for build in run.builds) / run.wall_ns
@@ -256,8 +302,13 @@ def _rules(target: str, runs: Sequence[Run]) -> dict[str, list[str]]:
     builds = [build for run in runs for build in run.of(target)]
     told: dict[str, list[str]] = {}
     for stage in STAGES:
-        artifacts = [artifact for artifact in (build.artifact(stage) for build in builds) if artifact is not None]
-        if len({artifact.raw for artifact in artifacts}) > 1 and len({one.canonical for one in artifacts}) == 1:
+        artifacts = [
+            artifact for artifact in (build.artifact(stage) for build in builds) if artifact is not None
+        ]
+        if (
+            len({artifact.raw for artifact in artifacts}) > 1
+            and len({one.canonical for one in artifacts}) == 1
+        ):
             told[stage] = sorted({rule for one in artifacts for part in one.parts for rule in part.rules})
     return told
 
@@ -268,7 +319,9 @@ def _cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> di
     names: set[str] = set()
     for run in runs[1:]:
         for build in run.of(target):
-            names |= _unequal_parts(mine.parts if mine else (), theirs.parts if (theirs := build.artifact(stage)) else ())
+            names |= _unequal_parts(
+                mine.parts if mine else (), theirs.parts if (theirs := build.artifact(stage)) else ()
+            )
     if not names:
         return None
     ordered = sorted(names)
@@ -278,7 +331,8 @@ def _cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> di
         "pass": None,
         "file": None,
         "line": None,
-        "text": f"{stage} differs in {', '.join(ordered[:4])}" + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else ""),
+        "text": f"{stage} differs in {', '.join(ordered[:4])}"
+        + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else ""),
     }
 
 

@@ -19,7 +19,9 @@ class UsageError(PcvError):
 
 
 class SetupError(PcvError):
-    """The surroundings do not allow the work: no JAX in the interpreter, a folder that can't be written, a daemon that runs already."""
+    """The surroundings do not allow the work: no JAX in the interpreter, a folder that can't be written, a
+    daemon that runs already.
+    """
 
 
 class StoreError(PcvError):

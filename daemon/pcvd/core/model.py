@@ -1,7 +1,7 @@
 """What pcv talks about: stages, artifacts, builds, runs of schedules, reads.
 
-Everything here is a frozen record of plain values, so that a worker can send it as JSON under any interpreter (standard
-library only) and the daemon can decode it, store it and compare it.
+Everything here is a frozen record of plain values, so that a worker can send it as JSON under any interpreter
+(standard library only) and the daemon can decode it, store it and compare it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ def digest(data: bytes) -> str:
 class Part:
     """One piece of an artifact: a kernel's object file, one leaf of the outputs, or the only text of a stage.
 
-    `raw` is the SHA-256 of the bytes as the compiler gave them, `canonical` the one after `rules` removed what carries no
-    meaning; `size` counts the raw bytes. `label` tells what the bytes are, where a name alone does not (`f32[32,64]`).
+    `raw` is the SHA-256 of the bytes as the compiler gave them, `canonical` the one after `rules` removed
+    what carries no meaning; `size` counts the raw bytes. `label` tells what the bytes are, where a name alone
+    does not (`f32[32,64]`).
     """
 
     name: str
@@ -53,7 +54,9 @@ class Artifact:
 
     @staticmethod
     def of(stage: str, parts: list[Part]) -> Artifact:
-        """The artifact of `parts`, in the order of their names: files come in the order in which threads wrote them."""
+        """The artifact of `parts`, in the order of their names: files come in the order in which threads
+        wrote them.
+        """
         ordered = tuple(sorted(parts, key=lambda part: (part.name, part.canonical, part.raw)))
         return Artifact(
             stage,
@@ -69,7 +72,8 @@ class Artifact:
 
 
 def _combined(parts: list[tuple[str, str, str]]) -> str:
-    # A stage with one part has that part's digest, so that the digest a status shows is the name of a stored blob.
+    # A stage with one part has that part's digest, so that the digest a status shows is the name of a stored
+    # blob.
     if len(parts) == 1:
         return parts[0][2]
     return digest("".join(f"{name}\0{label}\0{value}\n" for name, label, value in parts).encode())
@@ -79,8 +83,9 @@ def _combined(parts: list[tuple[str, str, str]]) -> str:
 class Failure:
     """Why a build gave nothing: what happened, where, what to do.
 
-    `kind` is one of `missing` (no such file or function), `import`, `arguments`, `trace`, `lower`, `compile`, `collect`, `run`,
-    `crash`, `deadline`, `memory`, `setup`. `file` is relative to the root where it lies under it.
+    `kind` is one of `missing` (no such file or function), `import`, `arguments`, `trace`, `lower`, `compile`,
+    `collect`, `run`, `crash`, `deadline`, `memory`, `setup`. `file` is relative to the root where it lies
+    under it.
     """
 
     kind: str
@@ -92,7 +97,9 @@ class Failure:
 
     def sentence(self) -> str:
         """One line that says what is wrong, where, and what to do."""
-        where = f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
+        where = (
+            f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
+        )
         return f"{where}{self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
@@ -100,9 +107,10 @@ class Failure:
 class Build:
     """One target built once under one schedule.
 
-    Times are nanoseconds of the system's monotonic clock, which all processes of a machine share: `began_ns` before tracing,
-    `lowered_ns` when StableHLO was there, `ended_ns` when the executable was. `inputs` is the SHA-256 of the argument values. `repeats` tells whether the executable gave
-    the same bits when it ran a second time; None where it was not run.
+    Times are nanoseconds of the system's monotonic clock, which all processes of a machine share: `began_ns`
+    before tracing, `lowered_ns` when StableHLO was there, `ended_ns` when the executable was. `inputs` is the
+    SHA-256 of the argument values. `repeats` tells whether the executable gave the same bits when it ran a
+    second time; None where it was not run.
     """
 
     target: str
@@ -124,10 +132,12 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One schedule carried out over one cohort: its builds and the circumstances under which they are evidence.
+    """One schedule carried out over one cohort: its builds and the circumstances under which they are
+    evidence.
 
-    `order` is the cohort in the order in which builds were submitted (a target stands twice where a copy of it was built);
-    `zygote` names the process the workers were forked from; `environments` holds one description per worker process.
+    `order` is the cohort in the order in which builds were submitted (a target stands twice where a copy of
+    it was built); `zygote` names the process the workers were forked from; `environments` holds one
+    description per worker process.
     """
 
     schedule: str
@@ -146,7 +156,9 @@ class Run:
 
     @property
     def peak_in_flight(self) -> int:
-        """The largest number of builds that were under way at one moment, from their recorded starts and ends."""
+        """The largest number of builds that were under way at one moment, from their recorded starts and
+        ends.
+        """
         return peak([(build.began_ns, build.ended_ns) for build in self.builds if build.ended_ns])
 
     @property
@@ -168,10 +180,12 @@ def peak(spans: list[tuple[int, int]]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Something a build read. `kind` is `file` (name: absolute path), `absent` (a file looked for in vain) or `env`.
+    """Something a build read. `kind` is `file` (name: absolute path), `absent` (a file looked for in vain) or
+    `env`.
 
-    `digest` is the SHA-256 of what was read, where the reader knows it (a module's source, a variable's value); `stat` is
-    (mtime_ns, ctime_ns, size, inode) at the moment of reading, for files whose bytes only the daemon hashes.
+    `digest` is the SHA-256 of what was read, where the reader knows it (a module's source, a variable's
+    value); `stat` is (mtime_ns, ctime_ns, size, inode) at the moment of reading, for files whose bytes only
+    the daemon hashes.
     """
 
     kind: str
@@ -184,8 +198,9 @@ class Read:
 class TargetSpec:
     """A declared entry point: its name (`models/mlp.py:forward`), its arguments, and where it is declared.
 
-    `args` is a list of shape strings and entries, one entry that returns all arguments, or None where the decorator in the
-    model holds them. `file` and `line` say where the declaration stands (pcv.toml or the model), for messages.
+    `args` is a list of shape strings and entries, one entry that returns all arguments, or None where the
+    decorator in the model holds them. `file` and `line` say where the declaration stands (pcv.toml or the
+    model), for messages.
     """
 
     entry: str
@@ -206,7 +221,9 @@ class TargetSpec:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with the project that is no target's own fault: a file that can't be imported, a bad setting."""
+    """Something wrong with the project that is no target's own fault: a file that can't be imported, a bad
+    setting.
+    """
 
     message: str
     file: str | None = None
@@ -218,8 +235,9 @@ class Problem:
 class OutputDelta:
     """How far one leaf of the outputs is from the reference's.
 
-    `path` is the leaf's place in the result pytree. `max_abs`, `max_rel` and `max_ulps` are None where the leaf has no
-    such distance (shapes differ, integers have no ULPs) and infinite where exactly one side is a NaN or an infinity.
+    `path` is the leaf's place in the result pytree. `max_abs`, `max_rel` and `max_ulps` are None where the
+    leaf has no such distance (shapes differ, integers have no ULPs) and infinite where exactly one side is a
+    NaN or an infinity.
     """
 
     schedule: str
@@ -236,7 +254,8 @@ class OutputDelta:
 class Judgement:
     """The verdict on one target after one round, with its evidence; what is stored and what status shows.
 
-    `stages` maps stage to schedule to canonical digest; `evidence` and `cause` have the shape of the status JSON.
+    `stages` maps stage to schedule to canonical digest; `evidence` and `cause` have the shape of the status
+    JSON.
     """
 
     target: str

@@ -1,27 +1,39 @@
 """The plan: what has to be built, and when. A pure state machine: typed events in, typed orders out.
 
-It knows which target read which file, what is fresh, what waits, and what is under way; it knows nothing of processes, files or time. At
-most one order is under way. What nobody touched is never visited: a save costs the targets that read it, not all there are.
+It knows which target read which file, what is fresh, what waits, and what is under way; it knows nothing of
+processes, files or time. At most one order is under way. What nobody touched is never visited: a save costs
+the targets that read it, not all there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pcvd.core.compare import AGREE, INCONCLUSIVE
-from pcvd.core.model import TargetSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pcvd.core.model import TargetSpec
 
 MOST_TOGETHER = 32
-"""How many targets one round builds at most: a process keeps all executables of its cohort until they have been run."""
+"""How many targets one round builds at most: a process keeps all executables of its cohort until they have
+been run.
+"""
+
+MOST_TRIES = 3
+"""How often a target is built again because its files changed meanwhile, when no further save asks for it."""
 
 
-# -- events ---------------------------------------------------------------------------------------------------------------------------
+# -- events ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A verdict from an earlier life: `reads` maps path to digest, `fresh` tells whether all of them are still so."""
+    """A verdict from an earlier life: `reads` maps path to digest, `fresh` tells whether all of them are
+    still so.
+    """
 
     entry: str
     verdict: str
@@ -39,19 +51,24 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """The targets that exist, as the settings name them (`source` is None) or as one model file declares them."""
+    """The targets that exist, as the settings name them (`source` is None) or as one model file declares
+    them.
+    """
 
     targets: tuple[TargetSpec, ...]
     source: str | None = None
     reads: frozenset[str] = frozenset()
     """Paths that the discovery depended on: when one changes, `source` is asked again."""
+    broken: bool = False
+    """`source` could not be imported: what it declared before still exists, and will fail with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
     """Files whose contents are other than they were; None for one that is gone.
 
-    `declaring` names model files (relative to the root) among them that may declare targets, `gone` those that did and are no more.
+    `declaring` names model files (relative to the root) among them that may declare targets, `gone` those
+    that did and are no more.
     """
 
     changes: Mapping[str, str | None]
@@ -67,6 +84,13 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """What all builds rest on has changed."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """One target's verdict, and what its builds read (path to digest)."""
 
@@ -77,16 +101,21 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The order under way has ended. `again`: targets of its cohort that must be built once more."""
+    """The order under way has ended.
+
+    `again`: targets that fell victim to a neighbour's failure; each such round has fewer targets. `changed`:
+    targets whose files were edited while they were built.
+    """
 
     judged: tuple[Judged, ...] = ()
     again: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
-Event = Recovered | Declared | Saved | Asked | Ended
+Event = Recovered | Declared | Saved | Asked | Outdated | Ended
 
 
-# -- orders ---------------------------------------------------------------------------------------------------------------------------
+# -- orders ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +136,7 @@ class Validate:
 Order = Discover | Validate
 
 
-# -- the machine ----------------------------------------------------------------------------------------------------------------------
+# -- the machine -----------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -118,6 +147,7 @@ class _Target:
     cohort: tuple[str, ...] = ()
     reads: dict[str, str | None] = field(default_factory=dict)
     fresh: bool = False
+    tries: int = 0
 
 
 class Plan:
@@ -140,6 +170,25 @@ class Plan:
     def idle(self) -> bool:
         """Nothing under way and nothing waiting."""
         return self._under_way is None and not self._pending and not self._discoveries
+
+    @property
+    def discovering(self) -> bool:
+        """Whether it is still to be found out which targets there are."""
+        return bool(self._discoveries) or isinstance(self._under_way, Discover)
+
+    def concerned(self, path: str) -> set[str]:
+        """`path` itself where some target or discovery read it, or the paths below it that were read,
+        where it is a folder.
+        """
+        if path in self._readers or any(path in reads for reads in self._sources.values()):
+            return {path}
+        below = path.rstrip("/") + "/"
+        return {read for read in self._readers if read.startswith(below)}
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The model files that were asked for their targets."""
+        return frozenset(self._sources)
 
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
@@ -166,7 +215,7 @@ class Plan:
 
     def waits(self, entries: Iterable[str]) -> bool:
         """Whether any of `entries` is still to be judged."""
-        return bool(self._discoveries) or any(
+        return self.discovering or any(
             entry in self._targets and self.state(entry) != "idle" for entry in entries
         )
 
@@ -183,7 +232,14 @@ class Plan:
                 self._saved(event)
             case Asked():
                 for entry in event.entries:
-                    self._want(entry, "asked for")
+                    if (
+                        entry in self._targets and self.state(entry) == "idle"
+                    ):  # what is being built answers as well
+                        self._pending[entry] = "asked for"
+            case Outdated():
+                for entry, target in self._targets.items():
+                    target.fresh = False
+                    self._want(entry, event.why)
             case Ended():
                 self._ended(event)
         return self._next()
@@ -191,6 +247,8 @@ class Plan:
     def _declared(self, event: Declared) -> None:
         if event.source is not None:
             self._sources[event.source] = event.reads
+        if event.broken:
+            return
         for entry in [entry for entry, target in self._targets.items() if target.source == event.source]:
             if entry not in {spec.entry for spec in event.targets}:
                 self._forget(entry)
@@ -221,7 +279,7 @@ class Plan:
     def _saved(self, event: Saved) -> None:
         for file in event.gone:
             self._declared(Declared((), file))
-            del self._sources[file]
+            self._sources.pop(file, None)
         touched = {source for source, reads in self._sources.items() if not reads.isdisjoint(event.changes)}
         for file in sorted(touched | event.declaring):
             self._discoveries[file] = None
@@ -247,11 +305,15 @@ class Plan:
             target = self._targets.get(judged.entry)
             if target is None:
                 continue  # its declaration went while it was built
-            target.verdict, target.cohort = judged.verdict, cohort
-            target.fresh = judged.entry not in touched and judged.entry not in event.again
+            target.verdict, target.cohort, target.tries = judged.verdict, cohort, 0
+            target.fresh = judged.entry not in touched
             self._reads(judged.entry, judged.reads)
         for entry in event.again:
-            self._want(entry, touched.get(entry, "its round could not be finished"))
+            self._want(entry, "its round could not be finished")
+        for entry in event.changed:
+            if entry in self._targets and self._targets[entry].tries < MOST_TRIES:
+                self._targets[entry].tries += 1
+                self._want(entry, "its files changed while it was built")
         for entry, why in touched.items():
             self._want(entry, why)
 
@@ -280,9 +342,11 @@ class Plan:
         return [] if self._under_way is None else [self._under_way]
 
     def _round(self) -> Validate:
-        """The next cohort: what waits, and whoever was built together with one of them when a difference was found.
+        """The next cohort: what waits, and whoever was built together with one of them when a difference was
+        found.
 
-        Neighbours matter: a target that differed in a cohort of three says nothing of that difference when it is built alone.
+        Neighbours matter: a target that differed in a cohort of three says nothing of that difference when it
+        is built alone.
         """
         chosen = dict.fromkeys(list(self._pending)[:MOST_TOGETHER])
         why = self._pending[next(iter(chosen))]

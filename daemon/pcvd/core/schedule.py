@@ -1,7 +1,8 @@
 """Schedules: how a set of builds is run, and in which order and copies its targets are submitted.
 
-A challenger submits the targets in another order than the reference, so that what depends on order shows at every round and
-not only when a race is lost. It rotates them: reversing an odd number of targets would leave the middle one in its place.
+A challenger submits the targets in another order than the reference, so that what depends on order shows at
+every round and not only when a race is lost. It rotates them: reversing an odd number of targets would leave
+the middle one in its place.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class Schedule:
 
     @property
     def zygote(self) -> str:
-        """Which zygote its workers come from: the control shares the challengers' hash seed and memory layout."""
+        """Which zygote its workers come from: the control shares the challengers' hash seed and memory
+        layout.
+        """
         return "reference" if self.kind == "serial" else "challenger"
 
     @property
@@ -55,7 +58,9 @@ def parse(text: str) -> Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One build to make: the target's index in the cohort, which copy of it, and the process that makes it."""
+    """One build to make: the target's index in the cohort, which copy of it, and the process that makes
+    it.
+    """
 
     target: int
     copy: int
@@ -65,9 +70,10 @@ class Slot:
 def arrange(schedule: Schedule, targets: int, challenger: int) -> list[Slot]:
     """The builds of `schedule` over a cohort of that many `targets`, in the order of their submission.
 
-    `challenger` counts the challengers of the round from zero; each rotates by another amount, so that three targets are seen in
-    all three orders. Where there are fewer targets than workers the first ones are built again as copies, until every worker
-    has one: a concurrent schedule with one build in it would have no concurrency.
+    `challenger` counts the challengers of the round from zero; each rotates by another amount, so that three
+    targets are seen in all three orders. Where there are fewer targets than workers the first ones are built
+    again as copies, until every worker has one: a concurrent schedule with one build in it would have no
+    concurrency.
     """
     if schedule.serial:
         return [Slot(index, 0, 0) for index in range(targets)]

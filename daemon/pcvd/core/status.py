@@ -1,13 +1,17 @@
-"""The status document: what `pcvctl status --json` prints and every other view is made from. Fields may be added under one schema, never changed."""
+"""The status document: what `pcvctl status --json` prints and every other view is made from. Fields may be
+added under one schema, never changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcvd.core.compare import AGREE, DIVERGED, EQUIVALENT, INCONCLUSIVE, UNSTABLE
 from pcvd.core.model import Failure, Judgement, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 SCHEMA = 1
 _VERDICTS = (AGREE, EQUIVALENT, DIVERGED, UNSTABLE, INCONCLUSIVE)
@@ -15,7 +19,9 @@ _VERDICTS = (AGREE, EQUIVALENT, DIVERGED, UNSTABLE, INCONCLUSIVE)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One target as it stands: its last judgement (None: never judged), when that was, and what is being done about it."""
+    """One target as it stands: its last judgement (None: never judged), when that was, and what is being
+    done about it.
+    """
 
     entry: str
     judgement: Judgement | None
@@ -50,7 +56,11 @@ def document(
         "schema": SCHEMA,
         "root": root,
         "daemon": asdict(daemon),
-        "summary": {"targets": len(targets), **counts, "stale": sum(not target["fresh"] for target in targets)},
+        "summary": {
+            "targets": len(targets),
+            **counts,
+            "stale": sum(not target["fresh"] for target in targets),
+        },
         "targets": targets,
         "problems": [asdict(problem) for problem in problems],
         "speed": dict(speed),
@@ -60,7 +70,11 @@ def document(
 
 def _target(row: Row) -> dict[str, Any]:
     judgement = row.judgement or Judgement(row.entry, INCONCLUSIVE, "not checked yet")
-    evidence = {**judgement.evidence, "rounds": row.rounds} if judgement.evidence else {"rounds": row.rounds, "schedules": {}}
+    evidence = (
+        {**judgement.evidence, "rounds": row.rounds}
+        if judgement.evidence
+        else {"rounds": row.rounds, "schedules": {}}
+    )
     return {
         "target": row.entry,
         "verdict": judgement.verdict,

@@ -1,8 +1,10 @@
-"""Protocol buffers on the wire, without their schema: enough to take a serialized executable apart and put it together again.
+"""Protocol buffers on the wire, without their schema: enough to take a serialized executable apart and put it
+together again.
 
-XLA ships no Python classes for the messages inside a serialized executable, and generating them would tie pcv to one version of
-XLA. The wire format (https://protobuf.dev/programming-guides/encoding/) needs no schema: a message is a list of (number, wire
-type, value). Encoding what was decoded gives the same bytes, which is checked at every use.
+XLA ships no Python classes for the messages inside a serialized executable, and generating them would tie pcv
+to one version of XLA. The wire format (https://protobuf.dev/programming-guides/encoding/) needs no schema: a
+message is a list of (number, wire type, value). Encoding what was decoded gives the same bytes, which is
+checked at every use.
 """
 
 from __future__ import annotations

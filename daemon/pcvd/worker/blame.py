@@ -20,10 +20,13 @@ class Rejected(Exception):
 
 
 def blame(kind: str, error: BaseException, root: str) -> Failure:
-    """The failure that `error` means for a build that was at the step `kind`; `file` is relative to `root`."""
+    """The failure that `error` means for a build that was at the step `kind`; `file` is relative to
+    `root`.
+    """
     if isinstance(error, Rejected):
         return error.failure
     trace = "".join(traceback.format_exception(error))[-_MOST_TRACE:]
+    file: str | None
     hint = None
     if isinstance(error, SyntaxError) and error.filename:
         file, line = relative(error.filename, root), error.lineno
@@ -32,7 +35,9 @@ def blame(kind: str, error: BaseException, root: str) -> Failure:
         file, line = _user_line(error, root)
         message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, ModuleNotFoundError):
-        hint = "is it installed in this project's interpreter (`python` in pcv.toml), or is its folder missing from `paths`?"
+        hint = (
+            "is it installed for this project's `python`, or is its folder missing from `paths` in pcv.toml?"
+        )
     if isinstance(error, MemoryError):
         kind, hint = "memory", "raise memory_mb in pcv.toml"
     return Failure(kind, message[:_MOST_MESSAGE], file, line, hint, trace)
@@ -55,6 +60,13 @@ def _user_line(error: BaseException, root: str) -> tuple[str | None, int | None]
 
 
 def is_project_file(path: str, root: str) -> bool:
-    """Whether `path` is the project's own, not of a package installed into a folder under the root (a `.venv`)."""
+    """Whether `path` is the project's own, not of a package installed into a folder under the root (a
+    `.venv`).
+    """
     inside = path.startswith(root.rstrip(os.sep) + os.sep)
-    return inside and "site-packages" not in path and "dist-packages" not in path and f"{os.sep}.pcv{os.sep}" not in path
+    return (
+        inside
+        and "site-packages" not in path
+        and "dist-packages" not in path
+        and f"{os.sep}.pcv{os.sep}" not in path
+    )

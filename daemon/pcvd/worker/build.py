@@ -1,7 +1,9 @@
-"""One build: trace, lower, compile. Each through a function object of its own, so that nothing is answered from a cache.
+"""One build: trace, lower, compile. Each through a function object of its own, so that nothing is answered
+from a cache.
 
-JAX keys its caches on the function object: a second `lower()` of the same function returns what the first one made. A copy of
-the function has the same code, globals and closure under another identity, and adds no stack frame.
+JAX keys its caches on the function object: a second `lower()` of the same function returns what the first one
+made. A copy of the function has the same code, globals and closure under another identity, and adds no stack
+frame.
 """
 
 from __future__ import annotations
@@ -10,16 +12,19 @@ import functools
 import os
 import time
 import types
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from pcvd.core.model import Failure
 from pcvd.worker import jaxnames
 from pcvd.worker.blame import blame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcvd.core.model import Failure
 
 
 @dataclass(slots=True)
@@ -49,7 +54,8 @@ def build(
 ) -> Product:
     """Trace, lower and compile `function` for `args`; errors of the project's own code end up in the product.
 
-    `before_compile` is called between lowering and compiling (a concurrent schedule waits there until all its first builds began).
+    `before_compile` is called between lowering and compiling (a concurrent schedule waits there until all its
+    first builds began).
     """
     os.makedirs(dump_folder, exist_ok=True)
     product = Product(time.monotonic_ns(), thread, dump_folder)
@@ -62,18 +68,21 @@ def build(
         product.lowered_ns = time.monotonic_ns()
         before_compile()
         step = "compile"
-        # Dump options are left out of JAX's cache key and of what is generated: this is the build the user would get.
+        # Dump options are left out of JAX's cache key and of what is generated: this is the build the user
+        # would get.
         product.compiled = product.lowered.compile(compiler_options={"xla_dump_to": dump_folder})
-    except BaseException as error:  # noqa: BLE001  # a model may raise anything, SystemExit included; the others go on
+    except BaseException as error:  # a model may raise anything, SystemExit included; the others go on
         product.failure = blame(step, error, root)
     product.ended_ns = time.monotonic_ns()
     return product
 
 
 def prepare(function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
-    """A jitted function of its own identity, the arguments to trace it with, and those to call the compiled program with.
+    """A jitted function of its own identity, the arguments to trace it with, and those to call the compiled
+    program with.
 
-    Leaves that no array can be (an activation function inside an Equinox module) are closed over, as `equinox.filter_jit` does.
+    Leaves that no array can be (an activation function inside an Equinox module) are closed over, as
+    `equinox.filter_jit` does.
     """
     if jaxnames.is_jitted(function):
         static = jaxnames.static_positions(function, len(args))
@@ -96,7 +105,11 @@ def copy_of(function: Any) -> Any:
     """A callable that does the same under another identity, and the same name."""
     if isinstance(function, types.FunctionType):
         copy = types.FunctionType(
-            function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+            function.__code__,
+            function.__globals__,
+            function.__name__,
+            function.__defaults__,
+            function.__closure__,
         )
         copy.__kwdefaults__ = function.__kwdefaults__
         copy.__qualname__ = function.__qualname__

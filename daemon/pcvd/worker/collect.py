@@ -1,25 +1,31 @@
-"""From a finished build to its artifacts: the bytes of every stage, their digests, and the reason where there are none."""
+"""From a finished build to its artifacts: the bytes of every stage, their digests, and the reason where
+there are none.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from pcvd.blobs import Blobs
 from pcvd.core.canonical import Context, canonicalize
 from pcvd.core.model import LOCATIONS, Artifact, Part
 from pcvd.worker import jaxnames
-from pcvd.worker.build import Product
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pcvd.blobs import Blobs
+    from pcvd.worker.build import Product
 
 _DUMPED = re.compile(r"^module_(\d+)\.(.+)$")
 _HLO_NAME = re.compile(rb"^HloModule ([^\s,]+)")
 _LLVM = (".ll",)
 _OBJECT = (".o", ".ptx", ".cubin", ".hsaco")
+_NO_CONTEXT = Context("", "")
 
 
 class Collector:
@@ -32,7 +38,10 @@ class Collector:
         """Everything up to the executable; outputs come from running it."""
         made = [
             self._try("jaxpr", lambda: self._jaxpr(product.traced)),
-            self._try("stablehlo", lambda: [self._part("stablehlo", "module.mlir", product.lowered.as_text().encode())]),
+            self._try(
+                "stablehlo",
+                lambda: [self._part("stablehlo", "module.mlir", product.lowered.as_text().encode())],
+            ),
         ]
         if product.compiled is None:
             return made
@@ -42,20 +51,33 @@ class Collector:
         context = Context(product.dump_folder, name)
         dumped = _dumped(product.dump_folder, name)
         if not dumped:
-            # The compiler wrote nothing: the executable came out of a cache, and comparing it would compare nothing.
-            raise RuntimeError("the compiler was never run: JAX answered from a cache (is a compilation cache switched on?)")
+            # The compiler wrote nothing: the executable came out of a cache, and comparing it would compare
+            # nothing.
+            raise RuntimeError(
+                "the compiler was never run: JAX answered from a cache (is a compilation cache switched on?)"
+            )
         made.append(
-            Artifact.of("hlo", [self._part("hlo", f"module_{n}.hlo", text, context) for n, text in enumerate(modules)])
+            Artifact.of(
+                "hlo", [self._part("hlo", f"module_{n}.hlo", text, context) for n, text in enumerate(modules)]
+            )
         )
-        made.append(self._files("llvm", dumped, _LLVM, "this version of XLA does not dump LLVM IR by default", context))
+        made.append(
+            self._files(
+                "llvm", dumped, _LLVM, "this version of XLA does not dump LLVM IR by default", context
+            )
+        )
         made.append(self._files("object", dumped, _OBJECT, "the compiler wrote no object file", context))
         made.append(
-            self._try("executable", lambda: [self._part("executable", "executable", loaded.serialize(), context)])
+            self._try(
+                "executable", lambda: [self._part("executable", "executable", loaded.serialize(), context)]
+            )
         )
         made.append(
             self._try(
                 LOCATIONS,
-                lambda: [self._part(LOCATIONS, "locations.mlir", product.lowered.as_text(debug_info=True).encode())],
+                lambda: [
+                    self._part(LOCATIONS, "locations.mlir", product.lowered.as_text(debug_info=True).encode())
+                ],
             )
         )
         return made
@@ -65,7 +87,7 @@ class Collector:
         return self._part(stage, name, data, label=label)
 
     def _part(
-        self, stage: str, name: str, data: bytes, context: Context = Context("", ""), label: str = ""  # noqa: B008
+        self, stage: str, name: str, data: bytes, context: Context = _NO_CONTEXT, label: str = ""
     ) -> Part:
         canonical, rules = canonicalize(stage, data, context)
         raw_digest = self._blobs.put(data)
@@ -75,7 +97,7 @@ class Collector:
     def _try(self, stage: str, make: Callable[[], list[Part] | Artifact]) -> Artifact:
         try:
             made = make()
-        except Exception as error:  # noqa: BLE001  # whatever the compiler says becomes the reason; the verdict weighs it
+        except Exception as error:  # whatever the compiler says becomes the reason; the verdict weighs it
             return Artifact.missing(stage, f"{type(error).__name__}: {error}"[:500])
         return made if isinstance(made, Artifact) else Artifact.of(stage, made)
 
@@ -83,31 +105,40 @@ class Collector:
         jaxpr = traced.jaxpr
         parts = [self._part("jaxpr", "jaxpr.txt", str(jaxpr).encode())]
         # The text leaves array constants out: two traces that drew different random numbers would look alike.
-        constants = [constant for inner in jaxnames.inner_jaxprs(jaxpr) for constant in getattr(inner, "consts", ())]
+        constants = [
+            constant for inner in jaxnames.inner_jaxprs(jaxpr) for constant in getattr(inner, "consts", ())
+        ]
         for place, constant in enumerate(constants):
             label, data = leaf_bytes(constant)
             parts.append(self._part("jaxpr", f"constant_{place:04d}", data, label=label))
         return parts
 
     def _files(
-        self, stage: str, dumped: Iterable[tuple[str, str]], endings: tuple[str, ...], none: str, context: Context
+        self,
+        stage: str,
+        dumped: Iterable[tuple[str, str]],
+        endings: tuple[str, ...],
+        none: str,
+        context: Context,
     ) -> Artifact:
         parts = []
         for name, path in dumped:
             if name.endswith(endings):
-                with open(path, "rb") as file:  # noqa: PTH123
+                with open(path, "rb") as file:
                     parts.append(self._part(stage, name, file.read(), context))
         return Artifact.of(stage, parts) if parts else Artifact.missing(stage, none)
 
 
 def leaf_bytes(leaf: Any) -> tuple[str, bytes]:
-    """What a leaf is (`f32[2,3]`) and its bytes in row-major order; keys by their data, anything else by its text."""
+    """What a leaf is (`f32[2,3]`) and its bytes in row-major order; keys by their data, anything else by
+    its text.
+    """
     if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = np.asarray(jax.random.key_data(leaf))
         return f"{leaf.dtype}{list(leaf.shape)}", data.tobytes()
     try:
         value = np.asarray(leaf)
-    except Exception:  # noqa: BLE001  # a constant may be any object (a mesh, a state reference): its text must do
+    except Exception:  # a constant may be any object (a mesh, a state reference): its text must do
         return type(leaf).__name__, str(leaf).encode()
     if value.dtype == object:
         return type(leaf).__name__, str(leaf).encode()
@@ -128,7 +159,13 @@ def _dumped(folder: str, module: str) -> list[tuple[str, str]]:
     for file in sorted(os.listdir(folder)):
         matched = _DUMPED.match(file)
         if matched:
-            found.append((int(matched.group(1)), matched.group(2).removeprefix(f"{module}."), os.path.join(folder, file)))
+            found.append(
+                (
+                    int(matched.group(1)),
+                    matched.group(2).removeprefix(f"{module}."),
+                    os.path.join(folder, file),
+                )
+            )
     ranks = {number: rank for rank, number in enumerate(sorted({number for number, _, _ in found}))}
     several = len(ranks) > 1
     return [(f"{ranks[number]}.{name}" if several else name, path) for number, name, path in found]

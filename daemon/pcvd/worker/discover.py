@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pcv
 from pcvd.core.model import Failure, Problem, Read, TargetSpec
 from pcvd.worker.blame import Rejected, blame, relative
-from pcvd.worker.modules import Modules
-from pcvd.worker.reads import Ledger
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from pcvd.worker.modules import Modules
+    from pcvd.worker.reads import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,10 @@ def resolve(spec: TargetSpec, modules: Modules) -> Entry:
     declared = _declared(module, spec.function)
     function = _attribute(module, spec) if declared is None else declared.function
     if not callable(function):
-        raise Rejected(Failure("missing", f"{spec.entry} is {type(function).__name__}, not a function", spec.path))
-    args = spec.args
+        raise Rejected(
+            Failure("missing", f"{spec.entry} is {type(function).__name__}, not a function", spec.path)
+        )
+    args: Any = spec.args
     if args is None:
         args = () if declared is None else declared.args
     return Entry(spec, function, args, module)
@@ -46,7 +51,9 @@ def value_of(entry: str, modules: Modules) -> Any:
 def discover(
     files: list[str], modules: Modules, ledger: Ledger, root: str
 ) -> tuple[list[TargetSpec], list[Problem], dict[str, list[Read]]]:
-    """The targets that `files` declare with `@pcv.target`, the files that can't be imported, and what each file read."""
+    """The targets that `files` declare with `@pcv.target`, the files that can't be imported, and what each
+    file read.
+    """
     targets: list[TargetSpec] = []
     problems: list[Problem] = []
     reads: dict[str, list[Read]] = {}
@@ -55,12 +62,14 @@ def discover(
         try:
             with ledger.owner(owner):
                 module = modules.load(file)
-        except BaseException as error:  # noqa: BLE001  # a model may even call sys.exit(); the next file is innocent
+        except BaseException as error:  # a model may even call sys.exit(); the next file is innocent
             failure = blame("import", error, root)
             problems.append(Problem(failure.message, failure.file or file, failure.line, failure.hint))
         else:
             targets += [
-                TargetSpec(f"{file}:{declaration.name}", None, relative(declaration.file, root), declaration.line)
+                TargetSpec(
+                    f"{file}:{declaration.name}", None, relative(declaration.file, root), declaration.line
+                )
                 for declaration in pcv.declared()
                 if declaration.module == module.__name__
             ]
@@ -69,7 +78,9 @@ def discover(
 
 
 def _declared(module: ModuleType, function: str) -> pcv.Declaration | None:
-    return next((one for one in pcv.declared() if one.module == module.__name__ and one.name == function), None)
+    return next(
+        (one for one in pcv.declared() if one.module == module.__name__ and one.name == function), None
+    )
 
 
 def _attribute(module: ModuleType, spec: TargetSpec) -> Any:
@@ -81,9 +92,12 @@ def _attribute(module: ModuleType, spec: TargetSpec) -> Any:
             raise Rejected(
                 Failure(
                     "missing",
-                    f"{spec.path} has no {spec.function!r}" + (f", declared at {spec.file}:{spec.line}" if spec.file else ""),
+                    f"{spec.path} has no {spec.function!r}"
+                    + (f", declared at {spec.file}:{spec.line}" if spec.file else ""),
                     spec.path,
-                    hint=f"did you mean {near[0]!r}?" if near else f"it defines {', '.join(names[:8]) or 'nothing'}",
+                    hint=f"did you mean {near[0]!r}?"
+                    if near
+                    else f"it defines {', '.join(names[:8]) or 'nothing'}",
                 )
             )
         found = getattr(found, name)

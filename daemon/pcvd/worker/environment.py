@@ -1,4 +1,6 @@
-"""What builds may depend on besides their sources: versions, devices, flags, affinity. Builds from unlike environments can't be compared."""
+"""What builds may depend on besides their sources: versions, devices, flags, affinity. Builds from unlike
+environments can't be compared.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ import numpy as np
 
 
 def describe() -> dict[str, Any]:
-    """This process's environment, as plain values; called after the builds, when the model has had its say on configuration."""
+    """This process's environment, as plain values; called after the builds, when the model has had its say
+    on configuration.
+    """
     devices = jax.local_devices()
     return {
         "python": platform.python_version(),
@@ -30,7 +34,9 @@ def describe() -> dict[str, Any]:
         "devices": [device.device_kind for device in devices],
         "driver": str(getattr(devices[0].client, "platform_version", "")).splitlines(),
         "variables": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith(("XLA_", "JAX_", "TF_"))
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(("XLA_", "JAX_", "TF_"))
         },
         "config": {name: str(value) for name, value in sorted(jax.config.values.items())},
     }
@@ -44,7 +50,9 @@ def affinity() -> list[int]:
 
 
 def limit_memory(size: int) -> None:
-    """Let allocations beyond `size` bytes of private data fail, where the system can; a runaway model must not take the machine along."""
+    """Let allocations beyond `size` bytes of private data fail, where the system can; a runaway model must
+    not take the machine along.
+    """
     if size and sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_DATA, (size, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 

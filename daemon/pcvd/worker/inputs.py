@@ -1,7 +1,8 @@
 """Example arguments: made before any build, on one thread, in the cohort's order, from the project's seed.
 
-A shape string (`f32[32,128]`) or a `jax.ShapeDtypeStruct` is filled with values that depend only on the seed, the target's name and the
-place in the arguments, so that every process makes the same ones and adding a target changes no other's.
+A shape string (`f32[32,128]`) or a `jax.ShapeDtypeStruct` is filled with values that depend only on the seed,
+the target's name and the place in the arguments, so that every process makes the same ones and adding a
+target changes no other's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import inspect
 import re
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,9 @@ import numpy as np
 from pcvd.core.model import Failure
 from pcvd.worker.blame import Rejected
 from pcvd.worker.discover import Entry, value_of
-from pcvd.worker.modules import Modules
+
+if TYPE_CHECKING:
+    from pcvd.worker.modules import Modules
 
 _SHAPE = re.compile(r"^([a-z][a-z0-9_]*)\[((?:\d+(?:,\s*\d+)*)?)\]$")
 _SHORT = {
@@ -35,7 +38,9 @@ _INTEGER_RANGE = 8  # small and never negative: an integer argument is mostly an
 
 
 def make(entry: Entry, modules: Modules, seed: int) -> tuple[Any, ...]:
-    """All arguments of a target, as pytrees of values. Raises Rejected, or whatever the project's own functions raise."""
+    """All arguments of a target, as pytrees of values. Raises Rejected, or whatever the project's own
+    functions raise.
+    """
     declared = entry.args
     if _makes(declared) or (isinstance(declared, str) and not _SHAPE.match(declared)):
         made = _value(declared, entry, modules, seed)
@@ -58,10 +63,11 @@ def make(entry: Entry, modules: Modules, seed: int) -> tuple[Any, ...]:
 def fingerprint(args: tuple[Any, ...]) -> str:
     """SHA-256 over the arguments' values and pytree: builds whose arguments differ can't be compared."""
     seen = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_flatten_with_path(args)[0]:
+    for path, given in jax.tree_util.tree_flatten_with_path(args)[0]:
         seen.update(f"\0{jax.tree_util.keystr(path)}\0".encode())
+        leaf = given
         if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)  # noqa: PLW2901
+            leaf = jax.random.key_data(leaf)
         if isinstance(leaf, jax.Array | np.ndarray | np.generic):
             value = np.asarray(leaf)
             seen.update(f"{value.dtype}{value.shape}".encode())
@@ -107,7 +113,7 @@ def _called(function: Any, entry: Entry, seed: int) -> Any:
     raise Rejected(
         Failure(
             "arguments",
-            f"{getattr(function, '__name__', function)} makes arguments of {entry.spec.entry} but itself needs {', '.join(needed)}",
+            f"{getattr(function, '__name__', function)} makes arguments, but itself needs {', '.join(needed)}",
             entry.spec.path if code else entry.spec.file,
             code.co_firstlineno if code else entry.spec.line,
             hint="it is called without arguments, or with one named `seed` or `key`",
@@ -158,7 +164,9 @@ def _filled(value: Any, place: str, seed: int) -> Any:
     leaves, tree = jax.tree_util.tree_flatten_with_path(value)
     return tree.unflatten(
         [
-            _values(leaf, f"{place}{jax.tree_util.keystr(path)}", seed) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf
+            _values(leaf, f"{place}{jax.tree_util.keystr(path)}", seed)
+            if isinstance(leaf, jax.ShapeDtypeStruct)
+            else leaf
             for path, leaf in leaves
         ]
     )
@@ -167,7 +175,9 @@ def _filled(value: Any, place: str, seed: int) -> Any:
 def _values(struct: jax.ShapeDtypeStruct, place: str, seed: int) -> jax.Array:
     if jax.dtypes.issubdtype(struct.dtype, jax.dtypes.prng_key):
         return jax.random.split(jax.random.key(seed), struct.shape) if struct.shape else jax.random.key(seed)
-    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed % 2**63, zlib.crc32(place.encode())])))
+    random = np.random.Generator(
+        np.random.PCG64(np.random.SeedSequence([seed % 2**63, zlib.crc32(place.encode())]))
+    )
     if jnp.issubdtype(struct.dtype, jnp.bool_):
         drawn = random.integers(0, 2, struct.shape)
     elif jnp.issubdtype(struct.dtype, jnp.integer):

@@ -5,10 +5,12 @@ Kept in one place, so that a new version of JAX is looked through by reading one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def is_jitted(function: Any) -> bool:
@@ -17,19 +19,23 @@ def is_jitted(function: Any) -> bool:
 
 
 def jitted_like(function: Callable[..., Any], original: Any) -> Any:
-    """`jax.jit(function)` with exactly the options of `original`: donation, static arguments, shardings, compiler options.
+    """`jax.jit(function)` with exactly the options of `original`: donation, static arguments, shardings,
+    compiler options.
 
-    `_jit_info` is the record of those options and is what `trace` reads; there is no public way to ask a jitted function for
-    them, and rebuilding the call to `jax.jit` from its parts would lose the next option that JAX invents.
+    `_jit_info` is the record of those options and is what `trace` reads; there is no public way to ask a
+    jitted function for them, and rebuilding the call to `jax.jit` from its parts would lose the next option
+    that JAX invents.
     """
     fresh = jax.jit(function)
-    fresh._jit_info = original._jit_info  # noqa: SLF001
+    fresh._jit_info = original._jit_info
     return fresh
 
 
 def static_positions(function: Any, count: int) -> set[int]:
-    """Which of `count` positional arguments `function` takes as static ones (a compiled program is called without them)."""
-    info = function._jit_info  # noqa: SLF001
+    """Which of `count` positional arguments `function` takes as static ones (a compiled program is called
+    without them).
+    """
+    info = function._jit_info
     names = [*info.fun_signature.parameters] if info.fun_signature is not None else []
     by_name = {names.index(name) for name in info.static_argnames if name in names}
     return {position % count for position in info.static_argnums if -count <= position < count} | by_name
@@ -38,8 +44,8 @@ def static_positions(function: Any, count: int) -> set[int]:
 def optimized_hlo(executable: Any) -> list[bytes]:
     """The optimized HLO modules of a loaded executable as text, constants in full, without metadata.
 
-    `compiled.as_text()` leaves out array constants of 16 elements and more (`{...}`), so it is blind to changed weights; the
-    options that print them are not public.
+    `compiled.as_text()` leaves out array constants of 16 elements and more (`{...}`), so it is blind to
+    changed weights; the options that print them are not public.
     """
     from jaxlib import _hlo
 
@@ -52,8 +58,8 @@ def optimized_hlo(executable: Any) -> list[bytes]:
 def inner_jaxprs(jaxpr: Any) -> Iterator[Any]:
     """`jaxpr` and every jaxpr inside the parameters of its equations, depth first, in order.
 
-    `jax.core.jaxprs_in_params` is deprecated without a successor. The class differs too: up to 0.11 constants sit in a ClosedJaxpr
-    around a Jaxpr, from 0.12 on in the Jaxpr itself; both have `consts` and `eqns`.
+    `jax.core.jaxprs_in_params` is deprecated without a successor. The class differs too: up to 0.11 constants
+    sit in a ClosedJaxpr around a Jaxpr, from 0.12 on in the Jaxpr itself; both have `consts` and `eqns`.
     """
     yield jaxpr
     for equation in jaxpr.eqns:

@@ -1,8 +1,8 @@
 """Importing a project's modules: always from source, never from a `.pyc`, and with their reads booked.
 
-Python trusts a `.pyc` whose source has the same size and the same second of modification: an edit such as `0.1` to `0.2` right after a
-build would be answered with the old code. So project modules are compiled from the bytes that were read, and those bytes are what
-the ledger records.
+Python trusts a `.pyc` whose source has the same size and the same second of modification: an edit such as
+`0.1` to `0.2` right after a build would be answered with the old code. So project modules are compiled from
+the bytes that were read, and those bytes are what the ledger records.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from typing import TYPE_CHECKING
 
 from pcvd.core.model import Failure
 from pcvd.worker.blame import Rejected, is_project_file
 from pcvd.worker.reads import Ledger, module_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType, ModuleType
 
 
 class SourceLoader(SourceFileLoader):
@@ -44,12 +47,16 @@ class SourceLoader(SourceFileLoader):
 
 
 class ProjectFinder:
-    """A finder (`sys.meta_path`) that gives a project's own modules a `SourceLoader`, and leaves all others alone."""
+    """A finder (`sys.meta_path`) that gives a project's own modules a `SourceLoader`, and leaves all
+    others alone.
+    """
 
     def __init__(self, root: str, ledger: Ledger) -> None:
         self._root, self._ledger = root, ledger
 
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """The spec of a project module, or None."""
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or not isinstance(spec.loader, SourceFileLoader) or not spec.origin:
@@ -73,10 +80,14 @@ class Modules:
         importlib.invalidate_caches()
 
     def load(self, file: str) -> ModuleType:
-        """The module in `file` (relative to the root), imported if it was not. Raises whatever its code raises, or Rejected."""
+        """The module in `file` (relative to the root), imported if it was not. Raises whatever its code
+        raises, or Rejected.
+        """
         path = os.path.join(self._root, file)
         if not os.path.isfile(path):
-            raise Rejected(Failure("missing", f"there is no file {file}", hint="mend the entry, or remove it"))
+            raise Rejected(
+                Failure("missing", f"there is no file {file}", hint="mend the entry, or remove it")
+            )
         name = self.name_of(path)
         module = importlib.import_module(name)
         found = getattr(module, "__file__", None)
@@ -103,6 +114,11 @@ class Modules:
         bad = next((part for part in parts if not part.isidentifier()), None)
         if bad is not None:
             raise Rejected(
-                Failure("import", f'"{bad}" is no name Python can import', os.path.relpath(path, self._root), hint="rename it")
+                Failure(
+                    "import",
+                    f'"{bad}" is no name Python can import',
+                    os.path.relpath(path, self._root),
+                    hint="rename it",
+                )
             )
         return ".".join(parts)

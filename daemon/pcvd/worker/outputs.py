@@ -1,12 +1,12 @@
 """Running executables, and how far two results are apart.
 
-Outputs come from each build's *own* executable on the seeded arguments. An argument may be donated, and then it is gone after one
-call, so every run gets copies of its own.
+Outputs come from each build's *own* executable on the seeded arguments. An argument may be donated, and then
+it is gone after one call, so every run gets copies of its own.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,19 @@ import ml_dtypes
 import numpy as np
 
 from pcvd.core.model import Artifact, OutputDelta, Part
-from pcvd.worker.build import Product
 from pcvd.worker.collect import Collector, leaf_bytes
+
+if TYPE_CHECKING:
+    from pcvd.worker.build import Product
 
 
 def run(product: Product, collector: Collector) -> tuple[Artifact, bool]:
     """The outputs of the build as an artifact, and whether a second run gave the same bits."""
     first, second = _once(product), _once(product)
     if not first:
-        return Artifact.missing("output", "the function returns no arrays, so there is nothing to compare"), True
+        return Artifact.missing(
+            "output", "the function returns no arrays, so there is nothing to compare"
+        ), True
     parts = [collector.part("output", path, data, label) for path, label, data in first]
     return Artifact.of("output", parts), first == second
 
@@ -42,8 +46,8 @@ def distance(
 ) -> OutputDelta:
     """How far the leaf `other` is from `reference`, given the bytes of both.
 
-    NaNs at the same places count as equal here (their bits are compared by the digests); a value that is finite on one side
-    only is infinitely far away.
+    NaNs at the same places count as equal here (their bits are compared by the digests); a value that is
+    finite on one side only is infinitely far away.
     """
     bitwise = data[0] == data[1]
     if bitwise:
@@ -92,7 +96,8 @@ def _ulps(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any], dtype: np.dty
     steps = []
     for one in (left, right):
         whole = one.view(bits).astype(np.int64)
-        # Negative floats count downwards from the sign bit; this lays them on the same line as the positive ones.
+        # Negative floats count downwards from the sign bit; this lays them on the same line as the positive
+        # ones.
         steps.append(np.where(whole < 0, sign - whole, whole).astype(np.float64))
     both_nan = np.isnan(left.astype(np.float64)) & np.isnan(right.astype(np.float64))
     return float(np.where(both_nan, 0.0, np.abs(steps[0] - steps[1])).max(initial=0.0))

@@ -1,9 +1,10 @@
-"""What a build read: files opened, files looked for in vain, environment variables, and which module imported which.
+"""What a build read: files opened, files looked for in vain, environment variables, and which module imported
+which.
 
-That is the dependency graph; nothing is declared by hand. An audit hook sees every `open` of the interpreter, but not who needed
-it: two targets may share a module that only the first of them caused to be imported. So every read is booked under its *owner*, the
-module being executed or the target being worked on, imports are booked as edges between owners, and what a target read
-is what can be reached from it.
+That is the dependency graph; nothing is declared by hand. An audit hook sees every `open` of the interpreter,
+but not who needed it: two targets may share a module that only the first of them caused to be imported. So
+every read is booked under its *owner*, the module being executed or the target being worked on, imports are
+booked as edges between owners, and what a target read is what can be reached from it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import os
 import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcvd.core.model import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 Stat = tuple[int, int, int, int]
 
@@ -42,7 +45,9 @@ class Ledger:
 
     @contextmanager
     def owner(self, name: str | None) -> Iterator[None]:
-        """Within, this thread's reads are booked under `name` (None: not at all), and `name` under the owner outside."""
+        """Within, this thread's reads are booked under `name` (None: not at all), and `name` under the
+        owner outside.
+        """
         outside = self._current()
         if outside is not None and name is not None:
             self.depends(outside, name)
@@ -79,7 +84,8 @@ class Ledger:
         return getattr(self._owner, "name", None)
 
     def _book(self, owner: str, read: Read) -> None:
-        # A digest of what was read says more than a stat at the time of opening, so it is never replaced by one.
+        # A digest of what was read says more than a stat at the time of opening, so it is never replaced by
+        # one.
         known = self._reads.setdefault(owner, {})
         if read.digest is not None or (read.kind, read.name) not in known:
             known[read.kind, read.name] = read
@@ -102,14 +108,24 @@ class Ledger:
     def _on_variable(self, name: str, value: str | None) -> None:
         owner = self._current()
         if owner is not None:
-            digest = None if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
+            digest = (
+                None if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
+            )
             self._book(owner, Read("env", name, digest))
 
     def _watch_imports(self) -> None:
-        # Only a module's first import executes it; that a second target needs it too shows in the import statement alone.
+        # Only a module's first import executes it; that a second target needs it too shows in the import
+        # statement alone.
         real_import, real_import_module = builtins.__import__, importlib.import_module
 
-        def noting_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:  # noqa: A002
+        # `__import__(name, globals=…)` is called by name too, so these names are not ours to choose.
+        def noting_import(
+            name: str,
+            globals: Any = None,  # noqa: A002
+            locals: Any = None,  # noqa: A002
+            fromlist: Any = (),
+            level: int = 0,
+        ) -> Any:
             module = real_import(name, globals, locals, fromlist, level)
             owner = self._current()
             if owner is not None:
@@ -162,7 +178,9 @@ def _absolute(name: str, package: str, level: int) -> str:
 
 
 def _installed_folders() -> set[str]:
-    """Where the interpreter and installed packages live: those are part of the environment, not of a target's reads."""
+    """Where the interpreter and installed packages live: those are part of the environment, not of a
+    target's reads.
+    """
     paths = sysconfig.get_paths()
     names = ("stdlib", "platstdlib", "purelib", "platlib", "scripts", "include")
     folders = {os.path.abspath(paths[name]) for name in names if name in paths}
@@ -173,8 +191,8 @@ def _installed_folders() -> set[str]:
 def _watch_environment(note: Callable[[str, str | None], None]) -> None:
     """Call `note` with the name and value of every variable looked up in `os.environ` from now on.
 
-    Audit events do not tell of them. The mapping keeps its identity (`from os import environ` may have happened long ago); it only
-    gets a class whose look-up tells.
+    Audit events do not tell of them. The mapping keeps its identity (`from os import environ` may have
+    happened long ago); it only gets a class whose look-up tells.
     """
     plain = type(os.environ)
 

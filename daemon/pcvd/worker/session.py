@@ -1,7 +1,7 @@
 """One worker's conversation with the daemon: warm up, do one job, end. The next job gets a fresh process.
 
-Jobs: `discover` (which targets do these files declare?), `build` (these targets, in this order, under this schedule) and `measure` (how far
-apart are these outputs?).
+Jobs: `discover` (which targets do these files declare?), `build` (these targets, in this order, under this
+schedule) and `measure` (how far apart are these outputs?).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -25,9 +25,11 @@ from pcvd.worker.carry import Gate, OpenGate, Wave, carry_out
 from pcvd.worker.collect import Collector
 from pcvd.worker.discover import Entry, discover, resolve
 from pcvd.worker.environment import describe, limit_memory
-from pcvd.worker.line import Line
 from pcvd.worker.modules import Modules
 from pcvd.worker.reads import Ledger
+
+if TYPE_CHECKING:
+    from pcvd.worker.line import Line
 
 
 class Session:
@@ -116,20 +118,24 @@ class Cohort:
             try:
                 with self._ledger.owner(owner):
                     entry = resolve(spec, self._modules)
-            except BaseException as error:  # noqa: BLE001  # a model may even call sys.exit()
+            except BaseException as error:  # a model may even call sys.exit()
                 self._ready[index] = blame("import", error, self._root)
             else:
                 self._ready[index] = (entry, (), "")
         # A model may switch the persistent cache on; a validated build must come from the compiler.
         jax.config.update("jax_enable_compilation_cache", False)
-        changed = sorted(name for name, value in startup_variables().items() if self._before.get(name) != value)
+        changed = sorted(
+            name for name, value in startup_variables().items() if self._before.get(name) != value
+        )
         if changed:
             failure = Failure(
                 "setup",
                 f"the model sets {', '.join(changed)} in os.environ, too late for a JAX that has started",
                 hint='name it under [env] in pcv.toml, as in XLA_FLAGS = "…"',
             )
-            self._ready = {index: one if isinstance(one, Failure) else failure for index, one in self._ready.items()}
+            self._ready = {
+                index: one if isinstance(one, Failure) else failure for index, one in self._ready.items()
+            }
 
     def _make_arguments(self) -> None:
         for index, ready in self._ready.items():
@@ -141,7 +147,7 @@ class Cohort:
                 with self._ledger.owner(f"target {entry.spec.entry}"):
                     args = jax.block_until_ready(inputs.make(entry, self._modules, self._seed))
                     self._ready[index] = (entry, args, inputs.fingerprint(args))
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 self._ready[index] = blame("arguments", error, self._root)
 
     def _build(self, place: int) -> Product:
@@ -182,7 +188,7 @@ class Cohort:
                 with self._ledger.owner(f"target {spec.entry}"):
                     output, repeats = outputs.run(product, self._collector)
                 artifacts.append(output)
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 failure = blame(step, error, self._root)
         report = Build(
             spec.entry,
@@ -202,7 +208,9 @@ class Cohort:
 
 
 class DaemonGate:
-    """A gate across processes: the daemon opens it when every worker of the schedule has begun its first build."""
+    """A gate across processes: the daemon opens it when every worker of the schedule has begun its first
+    build.
+    """
 
     def __init__(self, line: Line) -> None:
         self._line: Line | None = line
@@ -218,12 +226,13 @@ class DaemonGate:
 
 
 def warm_up() -> None:
-    """One lowering and one compilation, the same in every worker, so that no target pays for them and all start alike.
+    """One lowering and one compilation, the same in every worker, so that no target pays for them and all
+    start alike.
 
-    Workers forked from one zygote share its random state; each gets its own, since siblings that draw the same numbers would hide
-    a build that depends on them.
+    Workers forked from one zygote share its random state; each gets its own, since siblings that draw the
+    same numbers would hide a build that depends on them.
     """
-    np.random.seed(int.from_bytes(os.urandom(4), "little"))  # noqa: NPY002
+    np.random.seed(int.from_bytes(os.urandom(4), "little"))
     random.seed(os.urandom(16))
     jax.jit(lambda x: x + 1).lower(np.float32(0)).compile()
 

@@ -1,8 +1,9 @@
 """Zygotes: processes that have imported JAX and nothing else, and fork workers.
 
-Importing JAX costs 1 to 3 s; forking a process that has done so costs milliseconds. A process that has *started* a JAX backend
-hangs when it forks, so a zygote never does anything beyond the import. Its children live in process groups of their own and die with it
-(PR_SET_PDEATHSIG on Linux), as it dies when the daemon hangs up: nothing is left behind even when the daemon is killed.
+Importing JAX costs 1 to 3 s; forking a process that has done so costs milliseconds. A process that has
+*started* a JAX backend hangs when it forks, so a zygote never does anything beyond the import. Its children
+live in process groups of their own and die with it (PR_SET_PDEATHSIG on Linux), as it dies when the daemon
+hangs up: nothing is left behind even when the daemon is killed.
 """
 
 from __future__ import annotations
@@ -23,16 +24,20 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(role: str, socket_path: str, name: str) -> None:
-    """Become a zygote (role `zygote`), or one worker in this very interpreter (role `worker`), where forking is not safe."""
+    """Become a zygote (role `zygote`), or one worker in this very interpreter (role `worker`), where
+    forking is not safe.
+    """
     line = Line(socket_path)
     try:
         import jax  # the point of a zygote: everything below is shared by all its children
         import jax.experimental.serialize_executable
         import jax.numpy
-    except Exception as error:  # noqa: BLE001  # a broken installation raises anything; the daemon says which interpreter
+    except Exception as error:  # a broken installation raises anything; the daemon says which interpreter
         line.send(role=role, name=name, pid=os.getpid(), failure=f"{type(error).__name__}: {error}")
         return
-    line.send(role="zygote" if role == "zygote" else "starting", name=name, pid=os.getpid(), jax=jax.__version__)
+    line.send(
+        role="zygote" if role == "zygote" else "starting", name=name, pid=os.getpid(), jax=jax.__version__
+    )
     if role == "zygote":
         _serve(line, socket_path)
     else:
@@ -46,14 +51,16 @@ def _serve(line: Line, socket_path: str) -> None:
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler must exist for the wake-up byte to be written
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the whole group; the daemon decides
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C in a terminal reaches the whole group; the daemon decides
     try:
         while True:
-            ready, _, _ = select.select([line, wake_read], [], [])
+            ready, _, _ = select.select([line.fileno(), wake_read], [], [])
             if wake_read in ready:
                 os.read(wake_read, 4096)
                 _reap(line, children)
-            if line in ready and not _obey_all(line, children, socket_path):
+            if line.fileno() in ready and not _obey_all(line, children, socket_path):
                 return
     except OSError:
         return  # the daemon is gone
@@ -74,13 +81,15 @@ def _obey_all(line: Line, children: dict[int, str], socket_path: str) -> bool:
 
 def _obey(order: dict[str, Any], line: Line, children: dict[int, str], socket_path: str) -> None:
     if order["do"] == "kill":
-        # Only this process can kill without a race: a child it has not reaped cannot have lost its process id to another.
+        # Only this process can kill without a race: a child it has not reaped cannot have lost its process id
+        # to another.
         for pid, name in children.items():
             if name == order["name"]:
                 _kill(pid)
         return
     with warnings.catch_warnings():
-        # Python warns of forking with threads. JAX's import leaves one idle thread; the children never touch it.
+        # Python warns of forking with threads. JAX's import leaves one idle thread; the children never touch
+        # it.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid:
@@ -89,7 +98,7 @@ def _obey(order: dict[str, Any], line: Line, children: dict[int, str], socket_pa
     try:
         _become_child(line, order["log"])
         _live(socket_path, order["name"])
-    except BaseException:  # noqa: BLE001  # nothing may return into the zygote's loop
+    except BaseException:  # nothing may return into the zygote's loop
         traceback.print_exc()
         os._exit(70)
     os._exit(0)
@@ -131,7 +140,8 @@ def _reap(line: Line, children: dict[int, str]) -> None:
 
 
 def _kill(pid: int) -> None:
-    # Until the child has made its own group, the group does not exist: then only the child itself is there to be killed.
+    # Until the child has made its own group, the group does not exist: then only the child itself is there to
+    # be killed.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     with suppress(ProcessLookupError):

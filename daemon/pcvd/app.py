@@ -1,0 +1,149 @@
+"""The composition root: builds everything, joins it, and takes it down in order. `serve` is the daemon,
+`check` one round without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pcv_config import places
+from pcv_config import settings as pcv_settings
+from pcv_config.settings import Settings, SettingsError
+from pcvctl.exits import exit_code
+from pcvd import __version__, logs
+from pcvd.blobs import Blobs
+from pcvd.builders.pool import LocalPool
+from pcvd.core.errors import SetupError, UsageError
+from pcvd.published import Published
+from pcvd.server import Door, bind, serve
+from pcvd.service import Service
+from pcvd.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+log = structlog.get_logger()
+
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+async def daemon(root: str) -> int:
+    """Serve the project in `root` until told to stop; the exit code. Raises PcvError where it cannot
+    begin.
+    """
+    settings = load(root)
+    prepare_state(root)
+    logs.configure(Path(places.state(root, "pcvd.log")), terminal=sys.stderr.isatty())
+    with holding_lock(root):
+        published = Published(root)
+        socket_path = places.socket_path(root)
+        stopping = asyncio.Event()
+        received: list[int] = []
+
+        def interrupted(number: int) -> None:
+            received.append(number)
+            stopping.set()
+
+        for number in _INTERRUPTIONS:
+            asyncio.get_running_loop().add_signal_handler(number, interrupted, number)
+        async with Store.open(places.state(root, "pcv.sqlite")) as store:
+            service = _service(settings, store, published.write)
+            listening = bind(socket_path)
+            log.info("started", version=__version__, root=root, pid=os.getpid())
+            try:
+                async with asyncio.TaskGroup() as group:
+                    working = group.create_task(service.run(watching=True))
+                    await serve(Door(service, stopping.set), listening, stopping)
+                    working.cancel()
+            finally:
+                # Gone before the last words, so that nobody finds a door with nobody behind it.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(socket_path)
+                listening.close()
+                published.write_down(service.status())
+        log.info("stopped")
+    return 128 + received[0] if received else 0
+
+
+async def check(root: str, entries: Sequence[str], write: Callable[[dict[str, Any]], None]) -> int:
+    """One round over `entries` (none: all targets) without a daemon; hands the status document to `write`;
+    the exit code.
+    """
+    settings = load(root)
+    prepare_state(root)
+    logs.configure(Path(places.state(root, "check.log")), terminal=True)
+    published = Published(root)
+    async with Store.open(places.state(root, "pcv.sqlite")) as store:
+        service = _service(settings, store, published.write)
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(service.run(watching=False))
+            try:
+                wanted = await service.recheck(list(entries) or None)
+                await service.settled(wanted)
+            finally:
+                working.cancel()
+        document = service.status(entries)
+        published.write_down(service.status())
+    write(document)
+    return exit_code(document)
+
+
+def load(root: str) -> Settings:
+    """The project's settings, their faults as PcvError."""
+    try:
+        return pcv_settings.load(root)
+    except SettingsError as error:
+        raise UsageError(error.message, file=error.file, line=error.line, hint=error.hint) from error
+
+
+def prepare_state(root: str) -> None:
+    """Create `.pcv/` and what must stand in it. Raises SetupError where the folder cannot be written."""
+    state = Path(places.state(root))
+    try:
+        state.mkdir(mode=0o700, exist_ok=True)
+        (state / "objects").mkdir(mode=0o700, exist_ok=True)
+        ignore = state / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+        if not os.access(state, os.W_OK):
+            raise PermissionError(13, "Permission denied", str(state))
+    except OSError as error:
+        raise SetupError(
+            f"cannot write {state}: {error.strerror}", hint="pcv keeps what it finds there"
+        ) from error
+
+
+@contextlib.contextmanager
+def holding_lock(root: str) -> Iterator[None]:
+    """Be the only daemon of `root`. Raises SetupError, with the other one's pid, where there is one."""
+    try:
+        places.make_private(places.runtime_folder())
+        handle = os.open(places.lock_path(root), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except (OSError, ValueError) as error:
+        raise SetupError(str(error)) from error
+    with os.fdopen(handle, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SetupError(
+                f"a daemon already runs for {root} (pid {file.read().strip() or 'unknown'})",
+                hint="pcvctl stop ends it",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _service(settings: Settings, store: Store, publish: Callable[[dict[str, Any]], None]) -> Service:
+    objects = places.state(settings.root, "objects")
+    return Service(settings, store, Blobs(objects), lambda current: LocalPool.open(current, objects), publish)

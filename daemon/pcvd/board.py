@@ -1,0 +1,81 @@
+"""The board: what stands now. The last judgement of every target, what is wrong with the project, the
+speed of the last round.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from pcvd import __version__
+from pcvd.core.compare import speed_up
+from pcvd.core.status import Daemon, Row, document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcvd.core.model import Judgement, Problem
+    from pcvd.core.plan import Plan
+    from pcvd.store import RoundRecord, Standing
+
+
+class Board:
+    """The standing verdicts, from which every status document is made."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._rows: dict[str, tuple[Judgement, str | None, int]] = {}
+        """Per target its judgement, when it was made, and how many rounds in a row gave the same verdict."""
+        self._problems: dict[str, tuple[Problem, ...]] = {}
+        self._speed: dict[str, float | None] = {}
+        self._environment: dict[str, Any] = {}
+        self._started = time.monotonic()
+
+    def recall(self, standings: Sequence[Standing]) -> None:
+        """Put up what an earlier life found."""
+        for standing in standings:
+            self._rows[standing.target.entry] = (standing.judgement, standing.checked_at, standing.rounds)
+
+    def put(self, record: RoundRecord, changed: Sequence[Judgement] = ()) -> None:
+        """Put up what a round found; `changed` are judgements that only say why there is none."""
+        for judgement in (*record.judgements, *changed):
+            before = self._rows.get(judgement.target)
+            again = before is not None and before[0].verdict == judgement.verdict
+            self._rows[judgement.target] = (
+                judgement,
+                record.finished_at,
+                before[2] + 1 if before and again else 1,
+            )
+        if record.judgements and record.runs:
+            self._speed = {run.schedule: speed_up(run, record.runs[0]) for run in record.runs}
+        if record.environment:
+            self._environment = dict(record.environment)
+
+    def problem(self, about: str, *problems: Problem) -> None:
+        """What is wrong with `about` (`settings`, `workers`, `store`, or a model file) from now on;
+        nothing, when none is given.
+        """
+        if problems:
+            self._problems[about] = problems
+        else:
+            self._problems.pop(about, None)
+
+    def document(self, plan: Plan, *, ready: bool, entries: Sequence[str] = ()) -> dict[str, Any]:
+        """The status document of `entries`, or of all targets. `ready`: whether recovery is over."""
+        wanted = set(entries)
+        rows = [self._row(spec.entry, plan) for spec in plan.targets if not wanted or spec.entry in wanted]
+        trouble = "workers" in self._problems or "store" in self._problems
+        state = "busy" if not ready or not plan.idle else "degraded" if trouble else "idle"
+        return document(
+            self._root,
+            Daemon(os.getpid(), state, __version__, round(time.monotonic() - self._started, 3)),
+            rows,
+            [problem for about in sorted(self._problems) for problem in self._problems[about]],
+            self._speed,
+            self._environment,
+        )
+
+    def _row(self, entry: str, plan: Plan) -> Row:
+        judgement, checked_at, rounds = self._rows.get(entry, (None, None, 0))
+        return Row(entry, judgement, checked_at, plan.fresh(entry), plan.state(entry), rounds)

@@ -1,0 +1,169 @@
+"""Carrying out the plan's orders: a discovery or a round, with whatever may go wrong on the way turned
+into something to show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from pcv_config.settings import Settings
+from pcvd.builders.protocol import Builders
+from pcvd.core import plan as planning
+from pcvd.core.errors import PcvError, StoreError
+from pcvd.core.model import Problem, TargetSpec
+from pcvd.premises import premises
+from pcvd.round import Outcome, Rounds
+
+if TYPE_CHECKING:
+    from pcvd.blobs import Blobs
+    from pcvd.files import Files
+    from pcvd.store import Store
+
+log = structlog.get_logger()
+
+_KEEP_ROUNDS = 3
+"""Of how many rounds per target the artifacts' bytes are kept; verdicts are kept for good."""
+_UNCLAIMED_S = 3600.0
+"""Bytes that no recorded round names are removed when they are this old: before, another process may be
+about to name them.
+"""
+
+OpenBuilders = Callable[[Settings], AbstractAsyncContextManager[Builders]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An order has been carried out: what the plan must hear, in turn, and what the board must show.
+
+    `problems` maps what they are about to what is wrong with it now (an empty tuple: nothing any more).
+    """
+
+    events: tuple[planning.Event, ...]
+    problems: dict[str, tuple[Problem, ...]]
+    outcome: Outcome | None = None
+
+
+class Orders:
+    """Carries out orders, one at a time; opens builders when they are first needed. Use under `async
+    with`.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, blobs: Blobs, files: Files, open_builders: OpenBuilders
+    ) -> None:
+        self._settings = self._next_settings = settings
+        self._store, self._blobs, self._files = store, blobs, files
+        self._open_builders = open_builders
+        self._builders: Builders | None = None
+        self._open = AsyncExitStack()
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._open.aclose()
+
+    async def carry_out(self, order: planning.Order, cohort: Sequence[TargetSpec]) -> Finished:
+        """The order's outcome; a PcvError becomes a problem to show, and leaves the order's targets as
+        stale as they were.
+        """
+        try:
+            if isinstance(order, planning.Discover):
+                return await self._discover(order)
+            return await self._validate(order, cohort)
+        except PcvError as error:
+            log.warning("order failed", order=type(order).__name__, error=str(error))
+            about = "store" if isinstance(error, StoreError) else "workers"
+            problem = Problem(error.message, error.file, error.line, error.hint)
+            return Finished((planning.Ended(),), {about: (problem,)})
+        except Exception as error:
+            # A fault of pcv's own must not take the daemon down with it, nor pass for a verdict.
+            log.exception("order failed", order=type(order).__name__)
+            problem = Problem(
+                f"a fault inside pcv: {type(error).__name__}: {error}",
+                hint="please report it with pcvctl logs",
+            )
+            return Finished((planning.Ended(),), {"workers": (problem,)})
+
+    async def rest(self) -> None:
+        """Give back waiting workers, and bytes that nothing refers to any more."""
+        if self._builders is not None:
+            await self._builders.rest()
+        await self._store.prune(_KEEP_ROUNDS)
+        referenced = await self._store.referenced(_KEEP_ROUNDS)
+        removed = await asyncio.to_thread(self._blobs.sweep, referenced, _UNCLAIMED_S)
+        log.info("resting", removed_blobs=removed)
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Work under other settings from the next order on."""
+        self._next_settings = settings
+
+    async def _ready(self) -> Builders:
+        async with self._opening:
+            if self._next_settings is not self._settings:
+                await self._open.aclose()
+                self._builders, self._settings = None, self._next_settings
+            if self._builders is None:
+                self._builders = await self._open.enter_async_context(self._open_builders(self._settings))
+            return self._builders
+
+    async def _discover(self, order: planning.Discover) -> Finished:
+        builders = await self._ready()
+        found = await builders.discover(order.files)
+        log.info("discovered", files=list(order.files), targets=[target.entry for target in found.targets])
+        problems: dict[str, tuple[Problem, ...]] = dict.fromkeys(order.files, ())
+        for problem in found.problems:
+            # A file that can't be imported may fail in another one that it imports; it is shown where it
+            # fails.
+            about = problem.file if problem.file in problems else order.files[0]
+            problems[about] = (*problems[about], problem)
+        declared = []
+        for file in order.files:
+            targets = tuple(target for target in found.targets if target.path == file)
+            reads = frozenset(
+                read.name for read in found.reads.get(file, ()) if read.kind in {"file", "absent"}
+            )
+            reads |= {f"{self._settings.root.rstrip('/')}/{file}"}
+            broken = file not in found.reads or any(problem.file == file for problem in found.problems)
+            declared.append(planning.Declared(targets, file, reads, broken=broken and not targets))
+        return Finished((*declared, planning.Ended()), {**problems, "workers": ()})
+
+    async def _validate(self, order: planning.Validate, cohort: Sequence[TargetSpec]) -> Finished:
+        builders = await self._ready()
+        rounds = Rounds(builders, self._settings, self._files, self._blobs, utc_now)
+        outcome = await rounds.hold(cohort, order.why, await premises(self._settings))
+        record = outcome.record
+        if record.judgements:
+            await self._store.record(record)
+        for judgement in (*record.judgements, *outcome.changed):
+            log.info("judged", target=judgement.target, verdict=judgement.verdict, reason=judgement.reason)
+        reads = {
+            entry: {read.name: read.digest for read in booked if read.kind == "file"}
+            for entry, booked in record.reads.items()
+        }
+        judged = tuple(
+            planning.Judged(one.target, one.verdict, reads.get(one.target, {})) for one in record.judgements
+        )
+        ended = planning.Ended(judged, outcome.again, tuple(one.target for one in outcome.changed))
+        return Finished((ended,), {"workers": (), "store": ()}, outcome)
+
+    async def prepare(self) -> None:
+        """Have workers waiting for what comes next."""
+        try:
+            builders = await self._ready()
+            await builders.prepare()
+        except PcvError as error:
+            log.warning("no workers could be prepared", error=str(error))
+
+
+def utc_now() -> str:
+    """The time as records carry it: UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,238 @@
+"""The daemon's door: HTTP with JSON on a Unix socket that only its user can reach. No logic: it asks the
+service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pcvctl.exits import exit_code
+from pcvctl.render import render
+from pcvd.core.errors import PcvError, SetupError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from starlette.requests import Request
+
+    from pcvd.service import Service
+
+_LONGEST_WAIT_S = 24 * 3600.0
+_MOST_TICKETS = 1000
+
+
+class Door:
+    """The HTTP application over one service."""
+
+    def __init__(self, service: Service, stop: Callable[[], None]) -> None:
+        self._service, self._stop = service, stop
+        self._tickets = itertools.count(1)
+        self._asked: dict[int, tuple[str, ...]] = {}
+        """The targets that a recheck was asked for, by its ticket; what waits for it waits for them."""
+
+    def application(self) -> Starlette:
+        """Routes under /v1, and errors as JSON."""
+        return Starlette(
+            routes=[
+                Route("/v1/status", self.status),
+                Route("/v1/targets/{entry:path}", self.target),
+                Route("/v1/recheck", self.recheck, methods=["POST"]),
+                Route("/v1/wait", self.wait, methods=["POST"]),
+                Route("/v1/stop", self.stop, methods=["POST"]),
+                Route("/v1/events", self.events),
+                Route("/metrics", self.metrics),
+            ],
+            exception_handlers={PcvError: _refused, msgspec.DecodeError: _unreadable},
+        )
+
+    async def status(self, request: Request) -> Response:
+        """The status, as JSON or as the rendered table; `?fresh=1` waits until nothing is pending."""
+        query = request.query_params
+        entries = query.getlist("target")
+        if query.get("fresh") == "1":
+            await self._service.settled(entries or None)
+        document = self._service.status(entries)
+        if "text/plain" not in request.headers.get("accept", ""):
+            return _answer(document)
+        text = render(
+            document,
+            now=time.time(),
+            width=_whole(query.get("width"), 100),
+            color=query.get("color") == "1",
+            unicode=query.get("unicode") == "1",
+        )
+        return PlainTextResponse(text, headers={"X-Pcv-Exit": str(exit_code(document))})
+
+    async def target(self, request: Request) -> Response:
+        """One target's part of the status."""
+        return _answer(self._service.status([request.path_params["entry"]]))
+
+    async def recheck(self, request: Request) -> Response:
+        """Have targets built again."""
+        asked = await _body(request, _Recheck)
+        ticket = next(self._tickets)
+        self._asked[ticket] = await self._service.recheck(asked.targets)
+        self._asked.pop(ticket - _MOST_TICKETS, None)
+        return JSONResponse({"ticket": ticket, "targets": list(self._asked[ticket])}, 202)
+
+    async def wait(self, request: Request) -> Response:
+        """The status once nothing is pending for the given targets (none given: for any), or 408 when the
+        time is over.
+        """
+        asked = await _body(request, _Wait)
+        entries = self._asked.get(asked.ticket) if asked.ticket is not None else None
+        code = 200
+        try:
+            async with asyncio.timeout(_LONGEST_WAIT_S if asked.timeout_s is None else asked.timeout_s):
+                await self._service.settled(entries)
+        except TimeoutError:
+            code = 408
+        return _answer(self._service.status(entries or ()), code)
+
+    async def stop(self, _request: Request) -> Response:
+        """Shut down in order, after the answer has gone out."""
+        asyncio.get_running_loop().call_soon(self._stop)
+        return JSONResponse({"stopping": True}, 202)
+
+    async def events(self, _request: Request) -> Response:
+        """The status now and after every change, as server-sent events."""
+
+        async def stream() -> AsyncIterator[str]:
+            async for document in self._service.news():
+                yield f"event: status\ndata: {msgspec.json.encode(document).decode()}\n\n"
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    async def metrics(self, _request: Request) -> Response:
+        """Counts for a scraper, in the Prometheus text format."""
+        document = self._service.status()
+        lines = ["# TYPE pcv_targets gauge"]
+        lines += [
+            f'pcv_targets{{verdict="{name}"}} {count}'
+            for name, count in document["summary"].items()
+            if name != "targets"
+        ]
+        lines += ["# TYPE pcv_up gauge", f'pcv_up{{state="{document["daemon"]["state"]}"}} 1']
+        lines += ["# TYPE pcv_speed_up gauge"]
+        lines += [
+            f'pcv_speed_up{{schedule="{name}"}} {value}' for name, value in document["speed"].items() if value
+        ]
+        return PlainTextResponse("\n".join(lines) + "\n")
+
+
+class _Recheck(msgspec.Struct, forbid_unknown_fields=True):
+    targets: list[str] | None = None
+
+
+class _Wait(msgspec.Struct, forbid_unknown_fields=True):
+    ticket: int | None = None
+    timeout_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
+async def _body(request: Request, kind: type[Any]) -> Any:
+    return msgspec.json.decode(await request.body() or b"{}", type=kind)
+
+
+def _answer(document: dict[str, Any], code: int = 200) -> Response:
+    return Response(
+        msgspec.json.encode(document),
+        code,
+        {"X-Pcv-Exit": str(exit_code(document))},
+        media_type="application/json",
+    )
+
+
+def _whole(text: str | None, default: int) -> int:
+    return max(40, min(int(text), 400)) if text and text.isascii() and text.isdigit() else default
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, PcvError)
+    code = 404 if isinstance(error, UsageError) else 500
+    return JSONResponse({"error": {"message": error.message, "hint": error.hint}}, code)
+
+
+async def _unreadable(_request: Request, error: Exception) -> Response:
+    return JSONResponse(
+        {"error": {"message": f"the request's body is not what is asked for: {error}", "hint": None}}, 400
+    )
+
+
+class _OwnUserOnly(H11Protocol):
+    """Hangs up on connections of other users: the socket's mode keeps them out already, where the system
+    honours it.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        connection = transport.get_extra_info("socket")
+        if hasattr(socket, "SO_PEERCRED"):
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            if struct.unpack("3i", credentials)[1] not in {os.getuid(), 0}:
+                transport.abort()
+                return
+        super().connection_made(transport)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the composition root has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+def bind(path: str) -> socket.socket:
+    """A listening socket at `path`, for this user alone; the caller holds the daemon's lock, so a file there
+    is a dead daemon's.
+
+    uvicorn would make its socket 0666, so it is bound here.
+    """
+    Path(path).unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        before = os.umask(0o177)
+        try:
+            listening.bind(path)
+        finally:
+            os.umask(before)
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise SetupError(f"cannot listen at {path}: {error.strerror}") from error
+    return listening
+
+
+async def serve(door: Door, listening: socket.socket, stopping: asyncio.Event) -> None:
+    """Answer requests until `stopping` is set; then finish those under way, briefly."""
+    config = uvicorn.Config(
+        door.application(),
+        http=_OwnUserOnly,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        server_header=False,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        await stopping.wait()
+    finally:
+        server.should_exit = True
+        await serving

@@ -1,0 +1,56 @@
+"""What goes into the store and what comes out, as frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pcvd.core.model import Judgement, Read, Run, TargetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """A round that has ended, with everything it found. Times are UTC, ISO 8601 with a Z.
+
+    `environment` describes what the reference ran in, as plain JSON values. `reads` maps a target's entry to
+    what its builds read, with digests; a target that is not in it keeps what an earlier round recorded.
+    """
+
+    started_at: str
+    finished_at: str
+    why: str
+    cohort: tuple[str, ...]
+    environment: dict[str, Any]
+    runs: tuple[Run, ...]
+    judgements: tuple[Judgement, ...]
+    reads: dict[str, tuple[Read, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The last verdict on a declared target, and what it rests on.
+
+    `reads` carry digests but no `stat`; `environment` is a digest; `rounds` counts how many rounds in a row
+    gave this verdict.
+    """
+
+    target: TargetSpec
+    judgement: Judgement
+    checked_at: str
+    reads: tuple[Read, ...]
+    environment: str
+    cohort: tuple[str, ...]
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One verdict on a target: in which round, when, what it was, why the round was held, and beside whom."""
+
+    round: int
+    checked_at: str
+    verdict: str
+    first_stage: str | None
+    why: str
+    cohort: tuple[str, ...]

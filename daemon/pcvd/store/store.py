@@ -1,0 +1,77 @@
+"""The store's face: one object, one method for each thing that pcv remembers or asks for."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pcvd.store import retention, rounds, targets, verdicts
+from pcvd.store.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from pcvd.core.model import Run, TargetSpec
+    from pcvd.store.records import HistoryRow, RoundRecord, Standing
+
+
+class Store:
+    """All that is durable, in one SQLite file. Every method is one transaction, and raises StoreError.
+
+    Any number of tasks may use one store, and other processes may have the same file open.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: str) -> AsyncIterator[Store]:
+        """The store in the file `path`, created where there is none; its folder must exist.
+
+        Raises StoreError where the file is damaged, is no database, is another program's, was written by a
+        newer pcv, or can't be written. None of these is ever deleted or overwritten.
+        """
+        async with Database.open(path) as database:
+            yield cls(database)
+
+    async def declare(self, targets_: Sequence[TargetSpec]) -> None:
+        """Make these the active targets. Those that are gone become inactive, their history stays."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        async with self._database.transaction("IMMEDIATE") as connection:
+            await targets.declare(connection, targets_, now)
+
+    async def record(self, done: RoundRecord) -> int:
+        """Remember a finished round, all of it or nothing, also when cancelled; the round's number."""
+        async with self._database.transaction("IMMEDIATE") as connection:
+            return await rounds.insert(connection, done)
+
+    async def standings(self) -> list[Standing]:
+        """The last verdict of every active target that was ever judged, by entry."""
+        async with self._database.transaction("DEFERRED") as connection:
+            return await verdicts.standings(connection)
+
+    async def history(self, target: str, limit: int = 50) -> list[HistoryRow]:
+        """The last `limit` verdicts on `target`, newest first."""
+        async with self._database.transaction("DEFERRED") as connection:
+            return await verdicts.history(connection, target, limit)
+
+    async def runs(self, number: int) -> tuple[Run, ...]:
+        """The runs of round `number` as they were recorded, less what was pruned since."""
+        async with self._database.transaction("DEFERRED") as connection:
+            return await rounds.select_runs(connection, number)
+
+    async def referenced(self, keep: int) -> set[str]:
+        """The digests whose bytes are worth keeping, raw and canonical, of stages and of parts.
+
+        Those of the last `keep` rounds of each target, and of each target's latest verdict that is not
+        `agree`.
+        """
+        async with self._database.transaction("DEFERRED") as connection:
+            return await retention.referenced(connection, keep)
+
+    async def prune(self, keep: int) -> int:
+        """Remove the builds whose digests `referenced(keep)` leaves out; how many went. Verdicts stay."""
+        async with self._database.transaction("IMMEDIATE") as connection:
+            return await retention.prune(connection, keep)

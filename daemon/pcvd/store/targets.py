@@ -1,0 +1,86 @@
+"""Targets in the store: which are declared now, and what each one's builds read."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from pcvd.core.model import Read, TargetSpec
+from pcvd.store.codec import clean, decode, encode, name_column, name_of, row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import aiosqlite
+
+
+_ARGS: Any = tuple[str, ...] | str | None
+
+
+async def declare(connection: aiosqlite.Connection, targets: Sequence[TargetSpec], now: str) -> None:
+    """Make `targets` the active ones. Those that are gone become inactive and keep their history."""
+    await connection.execute("UPDATE targets SET active = 0 WHERE active = 1")
+    await connection.executemany(
+        """
+        INSERT INTO targets (entry, args, file, line, active, first_seen, last_seen)
+        VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5)
+        ON CONFLICT (entry) DO UPDATE SET
+            args = excluded.args, file = excluded.file, line = excluded.line,
+            active = 1, last_seen = excluded.last_seen
+        """,
+        (row(target.entry, encode(target.args), target.file, target.line, now) for target in targets),
+    )
+
+
+async def ids(connection: aiosqlite.Connection, entries: Iterable[str], now: str) -> dict[str, int]:
+    """The row numbers of `entries`. One that was never declared gets a row, inactive until it is."""
+    entries = list(dict.fromkeys(entries))
+    await connection.executemany(
+        """
+        INSERT INTO targets (entry, args, active, first_seen, last_seen) VALUES (?1, 'null', 0, ?2, ?2)
+        ON CONFLICT (entry) DO UPDATE SET last_seen = excluded.last_seen
+        """,
+        (row(entry, now) for entry in entries),
+    )
+    found = await connection.execute_fetchall(
+        "SELECT entry, id FROM targets WHERE entry IN (SELECT value FROM json_each(?))", (encode(entries),)
+    )
+    known = {str(entry): int(number) for entry, number in found}
+    return {entry: known[clean(entry)] for entry in entries}
+
+
+async def replace_reads(connection: aiosqlite.Connection, reads: Mapping[int, tuple[Read, ...]]) -> None:
+    """Record what the builds of each target (by row number) read, instead of what stood there."""
+    await connection.executemany("DELETE FROM dependencies WHERE target = ?", ((target,) for target in reads))
+    await connection.executemany(
+        "INSERT OR REPLACE INTO dependencies (target, kind, name, digest) VALUES (?, ?, ?, ?)",
+        (
+            (target, read.kind, name_column(read.name), read.digest)
+            for target, found in reads.items()
+            for read in found
+        ),
+    )
+
+
+async def read_rows(connection: aiosqlite.Connection) -> list[tuple[int, str, str | bytes, str | None]]:
+    """What the builds of all active targets read, as rows for `reads_of`."""
+    found = await connection.execute_fetchall(
+        """
+        SELECT target, kind, name, digest FROM dependencies
+        WHERE target IN (SELECT id FROM targets WHERE active = 1) ORDER BY target, kind, name
+        """
+    )
+    return [(target, kind, name, digest) for target, kind, name, digest in found]
+
+
+def reads_of(rows: list[tuple[int, str, str | bytes, str | None]]) -> dict[int, tuple[Read, ...]]:
+    """The reads of each target by its row number, ordered by kind and name."""
+    return {
+        target: tuple(Read(kind, name_of(name), digest) for _, kind, name, digest in group)
+        for target, group in groupby(rows, key=lambda found: found[0])
+    }
+
+
+def spec(entry: str, args: str, file: str | None, line: int | None) -> TargetSpec:
+    """The declaration that a row of `targets` holds."""
+    return TargetSpec(entry, decode(args, _ARGS), file, line)

@@ -1,0 +1,78 @@
+"""Verdicts in the store: where every target stands, and how one came there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from pcvd.core.model import Judgement
+from pcvd.store import targets
+from pcvd.store.codec import clean, decode, strings
+from pcvd.store.records import HistoryRow, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import aiosqlite
+
+
+async def standings(connection: aiosqlite.Connection) -> list[Standing]:
+    """The last verdict of every active target that has one, by entry. Three statements for any number."""
+    latest = await connection.execute_fetchall(
+        """
+        SELECT t.id, t.entry, t.args, t.file, t.line, v.round, v.detail, v.checked_at, v.streak
+        FROM targets t JOIN verdicts v ON v.id = (SELECT max(id) FROM verdicts WHERE target = t.id)
+        WHERE t.active = 1 ORDER BY t.entry
+        """
+    )
+    # A cohort may name every target: one that all of them share is fetched and decoded once, not with each.
+    rounds = await connection.execute_fetchall(
+        """
+        SELECT r.id, r.cohort, e.digest FROM rounds r JOIN environments e ON e.id = r.environment
+        WHERE r.id IN (
+            SELECT v.round
+            FROM targets t JOIN verdicts v ON v.id = (SELECT max(id) FROM verdicts WHERE target = t.id)
+            WHERE t.active = 1)
+        """
+    )
+    reads = await targets.read_rows(connection)
+    # Decoding thousands of judgements takes a while: not on the event loop.
+    return await asyncio.to_thread(_standings, latest, rounds, reads)
+
+
+def _standings(
+    latest: Iterable[Any], rounds: Iterable[Any], reads: list[tuple[int, str, str | bytes, str | None]]
+) -> list[Standing]:
+    held = {number: (strings(cohort), environment) for number, cohort, environment in rounds}
+    read = targets.reads_of(reads)
+    found = []
+    for target, entry, args, file, line, number, detail, checked_at, streak in latest:
+        cohort, environment = held[number]
+        found.append(
+            Standing(
+                target=targets.spec(entry, args, file, line),
+                judgement=decode(detail, Judgement),
+                checked_at=checked_at,
+                reads=read.get(target, ()),
+                environment=environment,
+                cohort=cohort,
+                rounds=streak,
+            )
+        )
+    return found
+
+
+async def history(connection: aiosqlite.Connection, target: str, limit: int) -> list[HistoryRow]:
+    """The last `limit` verdicts on `target`, newest first; none where it was never judged."""
+    found = await connection.execute_fetchall(
+        """
+        SELECT v.round, v.checked_at, v.verdict, v.first_stage, r.why, r.cohort
+        FROM targets t JOIN verdicts v ON v.target = t.id JOIN rounds r ON r.id = v.round
+        WHERE t.entry = ? ORDER BY v.id DESC LIMIT ?
+        """,
+        (clean(target), limit),
+    )
+    return [
+        HistoryRow(number, checked_at, verdict, first_stage, why, strings(cohort))
+        for number, checked_at, verdict, first_stage, why, cohort in found
+    ]

@@ -1,0 +1,124 @@
+"""Watching the project: folders whose saves count, and the model files in them that may declare targets.
+
+An event is only a hint that a path is worth a look; whether its contents changed is for `files` to say.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import watchfiles
+
+from pcvd.core.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+_UNWATCHED = frozenset(
+    {".git", ".hg", ".svn", ".pcv", "__pycache__", "node_modules", "site-packages", "dist-packages", ".tox",
+     ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".idea", ".vscode"}
+)  # fmt: skip
+_LONGEST_SETTLE_MS = 400
+"""A burst of saves (a branch switch) is reported at the latest after this long, however busy it stays."""
+
+
+class Watch:
+    """The folders of one project that are watched."""
+
+    def __init__(self, root: str, folders: Sequence[str], ignore: Sequence[str], settle_ms: int) -> None:
+        """`folders` and `ignore` (folders or glob patterns) are relative to `root`."""
+        self._root = root
+        self._folders = sorted({os.path.normpath(os.path.join(root, folder)) for folder in folders})
+        self._ignore = [pattern.rstrip("/") for pattern in ignore]
+        self._settle_ms = settle_ms
+
+    async def changes(self) -> AsyncIterator[set[str]]:
+        """Sets of absolute paths that something happened to, as they settle. Ends when the task is cancelled.
+
+        Raises SetupError where the system refuses to watch (too many folders for its limit).
+        """
+        # The project's own file counts wherever the watched folders are.
+        folders = sorted({*self._folders, self._root} if self._root not in self._folders else self._folders)
+        only_settings = self._root not in self._folders
+        try:
+            async for events in watchfiles.awatch(
+                *folders,
+                watch_filter=lambda _change, path: self.counts(path),
+                debounce=_LONGEST_SETTLE_MS,
+                step=max(1, self._settle_ms),
+                recursive=True,
+                raise_interrupt=False,
+                ignore_permission_denied=True,
+            ):
+                paths = {path for _change, path in events}
+                if only_settings:
+                    paths = {
+                        path for path in paths if self._inside(path) or os.path.dirname(path) == self._root
+                    }
+                if paths:
+                    yield paths
+        except OSError as error:
+            raise SetupError(
+                f"cannot watch {', '.join(folders)}: {error}",
+                hint="raise fs.inotify.max_user_watches, or set `watch` and `ignore` in pcv.toml",
+            ) from error
+
+    def counts(self, path: str) -> bool:
+        """Whether a change at `path` is worth a look."""
+        inner = os.path.relpath(path, self._root)
+        parts = inner.split(os.sep)
+        if any(part in _UNWATCHED or part.startswith(".venv") for part in parts) or path.endswith(
+            (".pyc", "~", ".swp")
+        ):
+            return False
+        return not any(
+            fnmatch.fnmatch(inner, pattern) or inner.startswith(pattern + os.sep) for pattern in self._ignore
+        )
+
+    def declaring(self) -> list[str]:
+        """The model files (relative to the root) that may declare targets, sorted."""
+        found = set()
+        for folder in self._folders:
+            for path in self._python_files(folder):
+                if may_declare(path):
+                    found.add(os.path.relpath(path, self._root))
+        return sorted(found)
+
+    def declaring_among(self, paths: Iterable[str]) -> frozenset[str]:
+        """Those of `paths` that are model files which may declare targets, relative to the root."""
+        return frozenset(
+            os.path.relpath(path, self._root)
+            for path in paths
+            if path.endswith(".py") and self._inside(path) and may_declare(path)
+        )
+
+    def _inside(self, path: str) -> bool:
+        return any(path.startswith(folder + os.sep) for folder in self._folders)
+
+    def _python_files(self, folder: str) -> Iterator[str]:
+        for parent, folders, files in os.walk(folder):
+            folders[:] = [
+                name
+                for name in folders
+                if self.counts(os.path.join(parent, name)) and not _is_venv(parent, name)
+            ]
+            for name in files:
+                path = os.path.join(parent, name)
+                if name.endswith(".py") and self.counts(path):
+                    yield path
+
+
+def may_declare(path: str) -> bool:
+    """Whether a file's text mentions what a declaration needs; only such files are imported to ask them."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError:
+        return False
+    return b"pcv" in text and b"target" in text
+
+
+def _is_venv(parent: str, name: str) -> bool:
+    return os.path.exists(os.path.join(parent, name, "pyvenv.cfg"))
