@@ -1,1 +1,1 @@
-"""What a project may set and where its things stand: settings, places, the demo project. Standard library only."""
+"""What a project may set and where its things stand: settings, places, the demo. Standard library only."""

@@ -6,18 +6,22 @@ Light by rule: the client imports this at every start, so no pathlib, no tempfil
 from __future__ import annotations
 
 import os
+import stat
+import sys
 
 STATE = ".pcv"
 """The folder in the project root that holds everything durable."""
 
-_SOCKET_LIMIT = 107  # bytes of sun_path on Linux, without the closing NUL (103 on macOS)
+_SOCKET_LIMIT = 103 if sys.platform == "darwin" else 107  # bytes of sun_path, without the closing NUL
 
 
 def find_root(start: str) -> str | None:
-    """The nearest folder at or above `start` that holds `pcv.toml`, or a pyproject.toml with a `[tool.pcv]` table."""
+    """The nearest folder at or above `start` with a pcv.toml, or with `[tool.pcv]` in its pyproject.toml."""
     folder = os.path.realpath(start)
     while True:
-        if os.path.isfile(os.path.join(folder, "pcv.toml")) or _has_table(os.path.join(folder, "pyproject.toml")):
+        if os.path.isfile(os.path.join(folder, "pcv.toml")) or _has_table(
+            os.path.join(folder, "pyproject.toml")
+        ):
             return folder
         above = os.path.dirname(folder)
         if above == folder:
@@ -26,11 +30,26 @@ def find_root(start: str) -> str | None:
 
 
 def _has_table(path: str) -> bool:
+    # Looks for the header of `[tool.pcv]` or of a table in it; a TOML parser would double the client's time
+    # to start.
     try:
         with open(path, "rb") as file:
-            return b"[tool.pcv]" in file.read()
+            return any(_is_header(line) for line in file.read().splitlines())
     except OSError:
         return False
+
+
+def _is_header(line: bytes) -> bool:
+    line = line.removeprefix(b"\xef\xbb\xbf")  # the byte order mark that some editors put in front
+    line = line.partition(b"#")[0].strip()
+    if not (line.startswith(b"[") and line.endswith(b"]")):
+        return False
+    names = [name.strip() for name in line.strip(b"[]").split(b".")]
+    return len(names) > 1 and _spells(names[0], b"tool") and _spells(names[1], b"pcv")
+
+
+def _spells(key: bytes, name: bytes) -> bool:
+    return key in (name, b'"' + name + b'"', b"'" + name + b"'")
 
 
 def state(root: str, *names: str) -> str:
@@ -39,21 +58,29 @@ def state(root: str, *names: str) -> str:
 
 
 def runtime_folder() -> str:
-    """The user's private folder for sockets and locks: `$XDG_RUNTIME_DIR/pcv`, else one in the temp directory.
+    """The user's own folder for sockets and locks: `$XDG_RUNTIME_DIR/pcv`, else one in the temp directory.
 
     Only its name: `make_private` creates it and refuses one that somebody else could write to.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    if base and os.path.isdir(base) and os.access(base, os.W_OK):
+    # Relative values are ignored, as the XDG specification asks: client and daemon run in different folders.
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(base) and os.path.isdir(base) and os.access(base, os.W_OK):
         return os.path.join(base, "pcv")
-    return os.path.join(os.environ.get("TMPDIR") or "/tmp", f"pcv-{os.getuid()}")  # noqa: S108  # made 0700, owner checked
+    base = os.environ.get("TMPDIR", "")
+    base = base if os.path.isabs(base) else "/tmp"  # noqa: S108  # see make_private
+    return os.path.join(base, f"pcv-{os.getuid()}")
 
 
 def socket_path(root: str) -> str:
-    """The daemon's Unix socket for `root`. Raises ValueError where the system could not bind so long a path."""
+    """The daemon's Unix socket for `root`.
+
+    Raises:
+        ValueError: the system could not bind so long a path.
+    """
     path = os.path.join(runtime_folder(), _short(root) + ".sock")
     if len(os.fsencode(path)) > _SOCKET_LIMIT:
-        raise ValueError(f"the socket path {path} is longer than {_SOCKET_LIMIT} bytes: set XDG_RUNTIME_DIR to a shorter folder")
+        hint = "set XDG_RUNTIME_DIR to a shorter folder"
+        raise ValueError(f"the socket path {path} is longer than {_SOCKET_LIMIT} bytes: {hint}")
     return path
 
 
@@ -63,15 +90,27 @@ def lock_path(root: str) -> str:
 
 
 def make_private(folder: str) -> None:
-    """Create `folder` for this user alone. Raises PermissionError where it exists and others own it or may write to it."""
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    info = os.lstat(folder)
-    if info.st_uid != os.getuid() or info.st_mode & 0o077 or os.path.islink(folder):
-        raise PermissionError(f"{folder} must belong to you alone (chmod 700), since the daemon's socket goes there")
+    """Create `folder` for this user alone.
+
+    Raises:
+        PermissionError: it is there, but others own it or may enter it, or it is no folder (a symbolic link).
+        OSError: it can't be created.
+    """
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise PermissionError(
+            f"{folder} must be a folder, since the daemon's socket goes there: remove it"
+        ) from None
+    info = os.lstat(folder)  # not stat: whoever owns a link could point it elsewhere later
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
+        raise PermissionError(
+            f"{folder} must belong to you alone (chmod 700), since the daemon's socket goes there"
+        )
 
 
 def _short(root: str) -> str:
-    # _blake2 is hashlib's own C module; importing hashlib itself would load OpenSSL (3 ms) at every `pcvctl status`.
+    # _blake2 is hashlib's own C module; hashlib itself would load OpenSSL (3 ms) at every `pcvctl status`.
     try:
         from _blake2 import blake2b
     except ImportError:

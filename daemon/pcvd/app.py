@@ -10,8 +10,9 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import structlog
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_LOCK_TRIES, _LOCK_PAUSE_S = 5, 0.05
 _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -42,7 +44,10 @@ async def daemon(root: str) -> int:
     """
     settings = load(root)
     prepare_state(root)
-    logs.configure(Path(places.state(root, "pcvd.log")), terminal=sys.stderr.isatty())
+    logs.configure(
+        Path(places.state(root, "pcvd.log")),
+        terminal=logs.Terminal.LINES if sys.stderr.isatty() else logs.Terminal.NOTHING,
+    )
     with holding_lock(root):
         published = Published(root)
         socket_path = places.socket_path(root)
@@ -80,7 +85,7 @@ async def check(root: str, entries: Sequence[str], write: Callable[[dict[str, An
     """
     settings = load(root)
     prepare_state(root)
-    logs.configure(Path(places.state(root, "check.log")), terminal=True)
+    logs.configure(Path(places.state(root, "check.log")), terminal=logs.Terminal.PROGRESS)
     published = Published(root)
     async with Store.open(places.state(root, "pcv.sqlite")) as store:
         service = _service(settings, store, published.write)
@@ -93,6 +98,8 @@ async def check(root: str, entries: Sequence[str], write: Callable[[dict[str, An
                 working.cancel()
         document = service.status(entries)
         published.write_down(service.status())
+    # This process is no daemon: nobody keeps these verdicts fresh once it has ended.
+    document = {**document, "daemon": {**document["daemon"], "state": "down"}}
     write(document)
     return exit_code(document)
 
@@ -131,17 +138,28 @@ def holding_lock(root: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         raise SetupError(str(error)) from error
     with os.fdopen(handle, "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file):
             raise SetupError(
                 f"a daemon already runs for {root} (pid {file.read().strip() or 'unknown'})",
                 hint="pcvctl stop ends it",
-            ) from None
+            )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _locked(file: IO[str]) -> bool:
+    # `pcvctl stop` looks whether the lock is free by taking it for a moment: that is no other daemon.
+    for attempt in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt + 1 < _LOCK_TRIES:
+                time.sleep(_LOCK_PAUSE_S)
+        else:
+            return True
+    return False
 
 
 def _service(settings: Settings, store: Store, publish: Callable[[dict[str, Any]], None]) -> Service:

@@ -4,6 +4,7 @@ there is one.
 
 from __future__ import annotations
 
+import enum
 import logging
 import logging.handlers
 import sys
@@ -18,10 +19,18 @@ _MOST_BYTES = 5 << 20
 _OLD_FILES = 2
 
 
-def configure(file: Path | None, *, terminal: bool, level: int = logging.INFO) -> None:
-    """Send structlog's events to `file` (JSON) and, if `terminal`, to standard error (readable). Once per
-    process.
-    """
+class Terminal(enum.Enum):
+    """What standard error is to show."""
+
+    NOTHING = "nothing"
+    LINES = "lines"
+    """Every event, with its time."""
+    PROGRESS = "progress"
+    """What somebody who waits for a round wants to see."""
+
+
+def configure(file: Path | None, *, terminal: Terminal, level: int = logging.INFO) -> None:
+    """Send structlog's events to `file` (JSON) and to standard error. Once per process."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -36,9 +45,10 @@ def configure(file: Path | None, *, terminal: bool, level: int = logging.INFO) -
             _formatter([structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
         )
         handlers.append(kept)
-    if terminal:
+    if terminal is not Terminal.NOTHING:
         shown = logging.StreamHandler(sys.stderr)
-        shown.setFormatter(_formatter([structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]))
+        lines = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        shown.setFormatter(_formatter([lines if terminal is Terminal.LINES else _progress]))
         handlers.append(shown)
     logging.basicConfig(level=level, handlers=handlers or [logging.NullHandler()], force=True)
     for noisy in ("uvicorn", "uvicorn.error", "watchfiles", "asyncio", "aiosqlite"):
@@ -49,6 +59,21 @@ def configure(file: Path | None, *, terminal: bool, level: int = logging.INFO) -
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def _progress(_logger: object, _name: str, event: structlog.typing.EventDict) -> str:
+    """`built  schedule=serial targets=3 …`: what happened, without when."""
+    aside = {"event", "level", "timestamp", "exception"}
+    values = " ".join(
+        f"{name}={_plain(value)}" for name, value in event.items() if name not in aside and value is not None
+    )
+    return f"  {event['event']:<10} {values}" + (f"\n{event['exception']}" if "exception" in event else "")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _formatter(last: list[structlog.typing.Processor]) -> logging.Formatter:

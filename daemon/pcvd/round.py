@@ -8,6 +8,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from pcvd.builders.protocol import Builders, Order, Pair
 from pcvd.core.compare import Facts, differing_outputs, judge, wants_control
 from pcvd.core.model import Judgement, OutputDelta, Read, Run, TargetSpec
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
     from pcvd.files import Files
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,14 @@ class Rounds:
         """One schedule; whether the round can go on."""
         carried = await self._builders.carry_out(Order(gathered.cohort, schedule, challenger))
         gathered.runs.append(carried.run)
+        log.info(
+            "built",
+            schedule=schedule.name,
+            builds=len(carried.run.builds),
+            wall_s=carried.run.wall_ns / 1e9,
+            peak=carried.run.peak_in_flight,
+            failed=sum(build.failure is not None for build in carried.run.builds) or None,
+        )
         for entry, reads in carried.reads.items():
             gathered.reads.setdefault(entry, []).extend(reads)
         failed = {build.target for build in carried.run.builds if build.failure is not None}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _UNWATCHED = frozenset(
     {".git", ".hg", ".svn", ".pcv", "__pycache__", "node_modules", "site-packages", "dist-packages", ".tox",
-     ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".idea", ".vscode"}
+     ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".idea",
+     ".vscode"}
 )  # fmt: skip
 _LONGEST_SETTLE_MS = 400
 """A burst of saves (a branch switch) is reported at the latest after this long, however busy it stays."""

@@ -8,20 +8,20 @@ import asyncio
 import os
 import shutil
 import tempfile
-import time
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pcvd.builders.conversation import Conversation, Progress, Stopped
 from pcvd.builders.protocol import Carried, Discovery, Order, Pair
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
 from pcvd.builders.zygotes import HASH_SEEDS, Zygotes, can_fork, worker_environment
 from pcvd.core.errors import SetupError
-from pcvd.core.model import Build, Failure, OutputDelta, Problem, Read, Run, TargetSpec
-from pcvd.core.schedule import Slot, arrange
+from pcvd.core.model import OutputDelta, Problem, Read, Run, TargetSpec
+from pcvd.core.schedule import arrange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -29,18 +29,6 @@ if TYPE_CHECKING:
     from pcv_config.settings import Settings
 
 _WAITING = {"reference": 1, "challenger": 2}
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What is known of an order while its workers are at it."""
-
-    slots: list[Slot]
-    reports: dict[int, Build] = field(default_factory=dict)
-    reads: dict[str, dict[tuple[str, str], Read]] = field(default_factory=dict)
-    environments: list[dict[str, Any]] = field(default_factory=list)
-    culprits: dict[int, Failure] = field(default_factory=dict)
-    """Targets, by their index in the cohort, that a worker died or ran out of time over."""
 
 
 class LocalPool:
@@ -124,32 +112,31 @@ class LocalPool:
         """Build the order's cohort under its schedule."""
         slots = arrange(order.schedule, len(order.cohort), order.challenger)
         shares = sorted({slot.share for slot in slots})
-        progress = _Progress(slots)
+        progress = Progress(order, slots)
         scratch = self._scratch / f"order-{self._orders:06d}"
         self._orders += 1
         loaded, begun = asyncio.Barrier(len(shares)), asyncio.Barrier(len(shares))
-        zygote = order.schedule.zygote
         try:
             async with asyncio.TaskGroup() as group:
                 for share in shares:
                     group.create_task(self._share(order, share, progress, scratch, (loaded, begun)))
-        except* _Stopped:
+        except* Stopped:
             pass  # one worker's end is the order's; whom to blame is in `progress`
         except* SetupError as errors:
             raise errors.exceptions[0] from None
         finally:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
-        return _carried(order, progress, zygote)
+        return _carried(progress)
 
     async def _share(
         self,
         order: Order,
         share: int,
-        progress: _Progress,
+        progress: Progress,
         scratch: Path,
         barriers: tuple[asyncio.Barrier, asyncio.Barrier],
     ) -> None:
-        """One worker's part of an order, from its job to its last report. Raises _Stopped where it could
+        """One worker's part of an order, from its job to its last report. Raises Stopped where it could
         not finish.
         """
         mine = [
@@ -169,9 +156,7 @@ class LocalPool:
                 seed=self._settings.seed,
                 **self._surroundings(scratch / str(share)),
             )
-            await _Conversation(
-                worker, progress, mine, barriers, self._settings.timeout_s, together=together
-            ).hold()
+            await Conversation(worker, progress, mine, barriers, self._settings, together=together).hold()
 
     def _surroundings(self, scratch: Path) -> dict[str, Any]:
         settings = self._settings
@@ -195,115 +180,17 @@ class LocalPool:
             await asyncio.shield(worker.dismiss())
 
 
-class _Stopped(Exception):
-    """An order cannot go on; its progress says why."""
-
-
-class _Conversation:
-    """One worker's part of an order: its messages, the deadline of what it is at, and whom to blame when
-    it ends early.
-    """
-
-    def __init__(
-        self,
-        worker: Worker,
-        progress: _Progress,
-        mine: list[tuple[int, int, int]],
-        barriers: tuple[asyncio.Barrier, asyncio.Barrier],
-        timeout_s: float,
-        *,
-        together: bool,
-    ) -> None:
-        self._worker, self._progress, self._mine = worker, progress, mine
-        self._loaded, self._begun = barriers
-        self._timeout_s, self._together = timeout_s, together
-        self._busy: dict[str, tuple[int, float]] = {}
-        """What the worker is at: the target's index, and since when."""
-
-    async def hold(self) -> None:
-        """Until the last report. Raises _Stopped where the worker died or ran past a deadline."""
-        while True:
-            try:
-                message = await self._worker.receive(self._remaining())
-            except WorkerDied as death:
-                suspects = {target for target, _ in self._busy.values()} or {
-                    target for _, target, _ in self._mine
-                }
-                trace = self._worker.output()
-                hint = (
-                    "a crash of the compiler or of native code; `trace` in the JSON has the end of its output"
-                )
-                raise self._stop(suspects, Failure("crash", str(death), hint=hint, trace=trace)) from None
-            except Overdue:
-                limit = self._timeout_s
-                late = {target for target, since in self._busy.values() if time.monotonic() - since >= limit}
-                hint = "raise timeout_s in pcv.toml if it needs that long"
-                raise self._stop(
-                    late, Failure("deadline", f"ran past its deadline of {limit:g} s", hint=hint)
-                ) from None
-            if await self._take(message):
-                return
-
-    async def _take(self, message: dict[str, Any]) -> bool:
-        """Take in one message; whether it was the last."""
-        match message["did"]:
-            case "loading":
-                self._busy = {"load": (message["target"], time.monotonic())}
-            case "loaded":
-                self._busy.clear()
-                await self._loaded.wait()
-                await self._worker.send(do="go")
-            case "began" | "collecting":
-                target = self._progress.slots[message["build"]].target
-                self._busy[f"build {message['build']}"] = (target, time.monotonic())
-                if self._together and message["did"] == "began":
-                    self._together = False
-                    await self._begun.wait()
-                    await self._worker.send(do="open")
-            case "ended":
-                self._busy.pop(f"build {message['build']}", None)
-            case "report":
-                self._busy.pop(f"build {message['build']}", None)
-                _note(self._progress, message)
-            case "built":
-                self._progress.environments.append(message["environment"])
-                return True
-        return False
-
-    def _remaining(self) -> float:
-        """Seconds until the first thing this worker is at runs past its deadline."""
-        since = min((since for _, since in self._busy.values()), default=time.monotonic())
-        return max(0.0, since + self._timeout_s - time.monotonic())
-
-    def _stop(self, suspects: set[int], failure: Failure) -> _Stopped:
-        for target in suspects:
-            self._progress.culprits.setdefault(target, failure)
-        return _Stopped()
-
-
-def _note(progress: _Progress, message: dict[str, Any]) -> None:
-    report = msgspec.convert(message["report"], Build)
-    progress.reports[message["build"]] = report
-    booked = progress.reads.setdefault(report.target, {})
-    for read in msgspec.convert(message["reads"], tuple[Read, ...]):
-        booked.setdefault((read.kind, read.name), read)
-
-
-def _carried(order: Order, progress: _Progress, zygote: str) -> Carried:
-    entries = [spec.entry for spec in order.cohort]
-    failed = [
-        Build(entries[target], 0, 0, "", 0, 0, 0, failure=failure)
-        for target, failure in sorted(progress.culprits.items())
-    ]
+def _carried(progress: Progress) -> Carried:
+    order, failed = progress.order, progress.failed()
     environments = tuple(progress.environments)
     run = Run(
         schedule=order.schedule.name,
-        order=tuple(entries[slot.target] for slot in progress.slots),
+        order=tuple(order.cohort[slot.target].entry for slot in progress.slots),
         builds=(*(progress.reports[number] for number in sorted(progress.reports)), *failed),
-        zygote=zygote,
-        hash_seed=HASH_SEEDS[zygote],
+        zygote=order.schedule.zygote,
+        hash_seed=HASH_SEEDS[order.schedule.zygote],
         affinity=tuple(environments[0]["affinity"]) if environments else (),
         environments=environments,
         culprits=tuple(build.target for build in failed),
     )
-    return Carried(run, {target: tuple(reads.values()) for target, reads in progress.reads.items()})
+    return Carried(run, {target: tuple(reads) for target, reads in progress.reads.items()})

@@ -5,6 +5,7 @@ without a race.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+_STACK_TRIES, _STACK_PAUSE_S = 20, 0.05
 _MOST_OUTPUT = 20_000  # bytes of a dead worker's output that go into the failure
 
 
@@ -78,6 +80,17 @@ class Worker:
             await self._writer.wait_closed()
         with suppress(OSError):
             self._log.unlink()
+
+    async def where(self) -> str:
+        """The end of its output after it was asked where it is: faulthandler writes the stacks of its threads."""
+        before = len(self.output())
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGUSR1)
+        for _ in range(_STACK_TRIES):
+            await asyncio.sleep(_STACK_PAUSE_S)
+            if len(self.output()) > before:
+                break
+        return self.output()
 
     async def _obituary(self) -> str:
         # The line breaks a moment before the parent has reaped the process and can say how it ended.

@@ -46,8 +46,9 @@ class Facts:
 def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
     """The verdict on `target` after a round of `runs`, the reference first."""
     evidence = _evidence(target, runs, facts)
-    failure = _first_failure(target, runs)
-    obstacle = failure.sentence() if failure else _obstacle(target, runs, facts)
+    failure, obstacle = _failure(target, runs)
+    if obstacle is None:
+        obstacle = _obstacle(target, runs, facts)
     if obstacle is not None:
         return Judgement(target, INCONCLUSIVE, obstacle, evidence=evidence, failure=failure)
 
@@ -97,12 +98,14 @@ def differing_outputs(target: str, runs: Sequence[Run]) -> Iterator[tuple[str, P
 # -- what stands in the way ------------------------------------------------------------------------
 
 
-def _first_failure(target: str, runs: Sequence[Run]) -> Failure | None:
+def _failure(target: str, runs: Sequence[Run]) -> tuple[Failure | None, str | None]:
+    """The first failed build's failure, and what to say of it."""
     for run in runs:
         for build in run.of(target):
             if build.failure is not None:
-                return build.failure
-    return None
+                only = "" if run is runs[0] else f" (under {run.schedule}, not when built serially)"
+                return build.failure, build.failure.sentence() + only
+    return None, None
 
 
 def _obstacle(target: str, runs: Sequence[Run], facts: Facts) -> str | None:
@@ -110,8 +113,8 @@ def _obstacle(target: str, runs: Sequence[Run], facts: Facts) -> str | None:
     changed = facts.changed.get(target)
     if changed:
         return f"{', '.join(changed)} changed while it was built; it is built again"
-    if all(parse(run.schedule).serial for run in runs):
-        return "no challenger was built, so there is nothing to compare with"
+    if all(parse(run.schedule).overlap == 1 for run in runs):
+        return "nothing was built concurrently, so there is nothing to compare"
     for run in runs:
         if not run.of(target):
             return f"{run.schedule} did not come to build it"
@@ -314,26 +317,43 @@ def _rules(target: str, runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def _cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> dict[str, Any] | None:
-    """The pieces of the first differing stage that differ: for object code, the kernels."""
+    """Where the first differing stage differs, and whether the control tells schedule from process.
+
+    `kind` is `schedule` where a second serial build agrees, `process` where it does not, `run` where an
+    executable contradicts itself, and `unknown` without a control.
+    """
     mine = reference.artifact(stage)
-    names: set[str] = set()
+    names: dict[str, set[str]] = {}
     for run in runs[1:]:
         for build in run.of(target):
-            names |= _unequal_parts(
-                mine.parts if mine else (), theirs.parts if (theirs := build.artifact(stage)) else ()
-            )
-    if not names:
-        return None
-    ordered = sorted(names)
+            theirs = build.artifact(stage)
+            unequal = _unequal_parts(mine.parts if mine else (), theirs.parts if theirs else ())
+            if unequal:
+                names.setdefault(run.schedule, set()).update(unequal)
+    controlled = any(run.schedule == "control" for run in runs)
+    if reference.repeats is False:
+        kind, tells = "run", "one executable does not repeat itself"
+    elif not controlled:
+        kind, tells = "unknown", "there was no control"
+    elif "control" in names:
+        kind, tells = "process", "a second serial build differs as well"
+    else:
+        kind, tells = "schedule", "a second serial build agrees"
+    places = sorted({_place(stage, name) for unequal in names.values() for name in unequal})
+    where = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
     return {
-        "kind": "unknown",
-        "kernel": ordered[0] if stage in {"llvm", "object"} else None,
+        "kind": kind,
+        "kernel": places[0] if places and stage in {"llvm", "object"} else None,
         "pass": None,
         "file": None,
         "line": None,
-        "text": f"{stage} differs in {', '.join(ordered[:4])}"
-        + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else ""),
+        "text": f"{stage} differs{' in ' + where if where else ''}; {tells}",
     }
+
+
+def _place(stage: str, part: str) -> str:
+    """What a part is about: the kernel of a file of machine code, the part itself otherwise."""
+    return part.removeprefix("obj-file.").partition(".")[0] if stage in {"llvm", "object"} else part
 
 
 def _unequal_parts(left: Sequence[Part], right: Sequence[Part]) -> set[str]:

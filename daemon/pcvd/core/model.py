@@ -96,11 +96,10 @@ class Failure:
     trace: str | None = None
 
     def sentence(self) -> str:
-        """One line that says what is wrong, where, and what to do."""
-        where = (
-            f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
-        )
-        return f"{where}{self.message}" + (f" ({self.hint})" if self.hint else "")
+        """One line that says where and what is wrong; what to do about it is in `hint`."""
+        if not self.file:
+            return self.message
+        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)

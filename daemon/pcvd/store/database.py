@@ -81,8 +81,10 @@ class Database:
                     raise
 
     async def _prepare(self) -> None:
+        # In one snapshot: between two statements another process may create the tables.
+        async with self.transaction("DEFERRED") as connection:
+            await _refuse_strangers(connection, self.path)
         with _explained(self.path):
-            await _refuse_strangers(self._connection, self.path)
             mode = await _write_ahead(self._connection)
             # Without a write-ahead log (some network folders have none), NORMAL could corrupt the file at a
             # power failure.

@@ -37,9 +37,9 @@ _INSERT_PART = """
 """
 _INSERT_VERDICT = """
     INSERT INTO verdicts (round, target, verdict, reason, first_stage, differing, detail, checked_at, streak)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1 + coalesce((
-        SELECT CASE verdict WHEN ?3 THEN streak ELSE 0 END
-        FROM verdicts WHERE target = ?2 ORDER BY id DESC LIMIT 1), 0)
+    SELECT ?, ?, ?, ?, ?, ?, ?, ?, 1 + coalesce((
+        SELECT CASE verdict WHEN ? THEN streak ELSE 0 END
+        FROM verdicts WHERE target = ? ORDER BY id DESC LIMIT 1), 0)
 """
 _GRAVITY = {"diverged": 4, "unstable": 3, "inconclusive": 2, "equivalent": 1, "agree": 0}
 
@@ -208,7 +208,7 @@ def _part_row(stage_id: int, place: int, part: Part) -> tuple[object, ...]:
 def _verdict_row(number: int, target: int, found: Judgement, checked_at: str) -> tuple[object, ...]:
     return row(
         number, target, found.verdict, found.reason, found.first_stage, encode(found.differing),
-        encode(found), checked_at,
+        encode(found), checked_at, found.verdict, target,
     )  # fmt: skip
 
 

@@ -36,11 +36,11 @@ class Store:
         async with Database.open(path) as database:
             yield cls(database)
 
-    async def declare(self, targets_: Sequence[TargetSpec]) -> None:
-        """Make these the active targets. Those that are gone become inactive, their history stays."""
+    async def declare(self, active: Sequence[TargetSpec]) -> None:
+        """Make `active` the active targets. Those that are gone become inactive, their history stays."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         async with self._database.transaction("IMMEDIATE") as connection:
-            await targets.declare(connection, targets_, now)
+            await targets.declare(connection, active, now)
 
     async def record(self, done: RoundRecord) -> int:
         """Remember a finished round, all of it or nothing, also when cancelled; the round's number."""

@@ -23,12 +23,12 @@ async def declare(connection: aiosqlite.Connection, targets: Sequence[TargetSpec
     await connection.executemany(
         """
         INSERT INTO targets (entry, args, file, line, active, first_seen, last_seen)
-        VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5)
+        VALUES (?, ?, ?, ?, 1, ?, ?)
         ON CONFLICT (entry) DO UPDATE SET
             args = excluded.args, file = excluded.file, line = excluded.line,
             active = 1, last_seen = excluded.last_seen
         """,
-        (row(target.entry, encode(target.args), target.file, target.line, now) for target in targets),
+        (row(target.entry, encode(target.args), target.file, target.line, now, now) for target in targets),
     )
 
 
@@ -37,10 +37,10 @@ async def ids(connection: aiosqlite.Connection, entries: Iterable[str], now: str
     entries = list(dict.fromkeys(entries))
     await connection.executemany(
         """
-        INSERT INTO targets (entry, args, active, first_seen, last_seen) VALUES (?1, 'null', 0, ?2, ?2)
+        INSERT INTO targets (entry, args, active, first_seen, last_seen) VALUES (?, 'null', 0, ?, ?)
         ON CONFLICT (entry) DO UPDATE SET last_seen = excluded.last_seen
         """,
-        (row(entry, now) for entry in entries),
+        (row(entry, now, now) for entry in entries),
     )
     found = await connection.execute_fetchall(
         "SELECT entry, id FROM targets WHERE entry IN (SELECT value FROM json_each(?))", (encode(entries),)

@@ -34,6 +34,9 @@ def blame(kind: str, error: BaseException, root: str) -> Failure:
     else:
         file, line = _user_line(error, root)
         message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    message = message.replace(f"{root}{os.sep}", "")
+    if file and line:
+        message = message.replace(f"{file}:{line}: ", "")  # said once, in front
     if isinstance(error, ModuleNotFoundError):
         hint = (
             "is it installed for this project's `python`, or is its folder missing from `paths` in pcv.toml?"

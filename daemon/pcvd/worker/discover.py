@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pcv
@@ -11,8 +12,6 @@ from pcvd.core.model import Failure, Problem, Read, TargetSpec
 from pcvd.worker.blame import Rejected, blame, relative
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from pcvd.worker.modules import Modules
     from pcvd.worker.reads import Ledger
 
@@ -29,7 +28,7 @@ class Entry:
 
 def resolve(spec: TargetSpec, modules: Modules) -> Entry:
     """The function that `spec` names. Raises Rejected, or whatever importing its file raises."""
-    module = modules.load(spec.path)
+    module = _module(spec, modules)
     declared = _declared(module, spec.function)
     function = _attribute(module, spec) if declared is None else declared.function
     if not callable(function):
@@ -42,10 +41,9 @@ def resolve(spec: TargetSpec, modules: Modules) -> Entry:
     return Entry(spec, function, args, module)
 
 
-def value_of(entry: str, modules: Modules) -> Any:
-    """What an entry (`models/mlp.py:init_params`) names; for arguments. Raises like `resolve`."""
-    spec = TargetSpec(entry)
-    return _attribute(modules.load(spec.path), spec)
+def value_of(spec: TargetSpec, modules: Modules) -> Any:
+    """What `spec` names, for arguments: a function that makes one, or a value. Raises like `resolve`."""
+    return _attribute(_module(spec, modules), spec)
 
 
 def discover(
@@ -77,6 +75,16 @@ def discover(
     return targets, problems, reads
 
 
+def _module(spec: TargetSpec, modules: Modules) -> ModuleType:
+    try:
+        return modules.load(spec.path)
+    except Rejected as rejected:
+        if rejected.failure.file is not None:
+            raise
+        # There is no file to point at: what can be mended is the declaration.
+        raise Rejected(replace(rejected.failure, file=spec.file, line=spec.line)) from None
+
+
 def _declared(module: ModuleType, function: str) -> pcv.Declaration | None:
     return next(
         (one for one in pcv.declared() if one.module == module.__name__ and one.name == function), None
@@ -87,13 +95,17 @@ def _attribute(module: ModuleType, spec: TargetSpec) -> Any:
     found: Any = module
     for name in spec.function.split("."):
         if not hasattr(found, name):
-            names = [each for each in dir(found) if not each.startswith("__")]
+            names = [
+                each
+                for each, value in vars(found).items()
+                if not each.startswith("__") and not isinstance(value, ModuleType)
+            ]
             near = difflib.get_close_matches(name, names, 1)
             raise Rejected(
                 Failure(
                     "missing",
-                    f"{spec.path} has no {spec.function!r}"
-                    + (f", declared at {spec.file}:{spec.line}" if spec.file else ""),
+                    f"there is no {spec.function!r} in this file"
+                    + (f", as {spec.file}:{spec.line} would have it" if spec.file else ""),
                     spec.path,
                     hint=f"did you mean {near[0]!r}?"
                     if near

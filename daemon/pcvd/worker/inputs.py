@@ -7,6 +7,7 @@ target changes no other's.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import re
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pcvd.core.model import Failure
+from pcvd.core.model import Failure, TargetSpec
 from pcvd.worker.blame import Rejected
 from pcvd.worker.discover import Entry, value_of
 
@@ -83,13 +84,13 @@ def _value(item: Any, entry: Entry, modules: Modules, seed: int) -> Any:
             return _structure(item, entry)
         if ":" not in item:
             raise _bad(item, entry)
-        item = value_of(item, modules)
+        item = value_of(TargetSpec(item, None, entry.spec.file, entry.spec.line), modules)
     return _called(item, entry, seed) if _makes(item) else item
 
 
 def _makes(item: Any) -> bool:
     # Not just callable: an Equinox module can be called, and is itself an argument.
-    return inspect.isroutine(item) or isinstance(item, jax.stages.Wrapped)
+    return inspect.isroutine(item) or isinstance(item, functools.partial | jax.stages.Wrapped)
 
 
 def _called(function: Any, entry: Entry, seed: int) -> Any:
@@ -113,7 +114,7 @@ def _called(function: Any, entry: Entry, seed: int) -> Any:
     raise Rejected(
         Failure(
             "arguments",
-            f"{getattr(function, '__name__', function)} makes arguments, but itself needs {', '.join(needed)}",
+            f"{getattr(function, '__name__', function)} makes arguments but itself needs {', '.join(needed)}",
             entry.spec.path if code else entry.spec.file,
             code.co_firstlineno if code else entry.spec.line,
             hint="it is called without arguments, or with one named `seed` or `key`",

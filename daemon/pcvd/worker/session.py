@@ -6,8 +6,10 @@ schedule) and `measure` (how far apart are these outputs?).
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
+import signal
 import threading
 import time
 from dataclasses import asdict
@@ -41,6 +43,9 @@ class Session:
     def serve(self) -> None:
         """Warm up, say so, and do the one job that comes."""
         warm_up()
+        # A crash in native code, or the daemon's question what takes so long, leaves a Python traceback.
+        faulthandler.enable()
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
         self._line.send(role="worker", name=self._name, pid=os.getpid())
         job = self._line.receive()
         if job is None:

@@ -1,0 +1,49 @@
+"""The way in: `pcvctl status` on the short path, everything else through the command line's full parser."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pcvctl import Trouble
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code; `argv` is the command line without the program's name."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(arguments)
+    except Trouble as trouble:
+        _complain(trouble.message, trouble.hint)
+        return trouble.code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `pcvctl logs | head`: the reader has gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except OSError as error:
+        _complain(str(error), None)
+        return 2
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["status"]:
+        from pcvctl import status
+
+        question = status.parse(arguments[1:])
+        if question is not None:
+            return status.answer(question)
+    from pcvctl import cli
+
+    return cli.main(arguments)
+
+
+def _complain(message: str, hint: str | None) -> None:
+    from pcvctl import terminal
+
+    terminal.complain(message, hint)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

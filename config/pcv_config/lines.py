@@ -1,0 +1,161 @@
+"""On which line of a TOML text each key stands: tomllib gives values without positions.
+
+This reads a text that tomllib has already accepted, so it checks nothing and skips over values. It is still a
+reader of tokens and not a search for names, since a name may also stand in a comment, in a string and in
+another table.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Where a value stands: the names of its keys, and indices in arrays: `("target", 1, "args")`."""
+
+_TOKEN = re.compile(
+    r"""
+      (?P<newline> \n )
+    | (?P<nothing> [ \t\r]+ | \#[^\n]* )
+    | (?P<string>  "{3} (?: \\. | [^\\] )*? "{3,5}  # may end in two quotes of its own
+                 | '{3} .*? '{3,5}
+                 | " (?: \\. | [^"\\\n] )* "
+                 | ' [^'\n]* ' )
+    | (?P<mark>    [][{}=,.] )
+    | (?P<bare>    [^][{}=,.\s\#"']+ )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    line: int
+
+
+class Lines:
+    """The line, counted from 1, of each key, table and array element of one TOML text."""
+
+    def __init__(self, text: str) -> None:
+        self._at: dict[Path, int] = {}
+        self._headers: dict[Path, int] = {}  # how many [[headers]] each array of tables has had so far
+        self._tokens = _tokens(text)
+        self._token = next(self._tokens)
+        self._document()
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._at)
+
+    def of(self, path: Path) -> int | None:
+        """The line of `path` or, where it is not in the text, of the nearest table around it that is."""
+        while path and path not in self._at:
+            path = path[:-1]
+        return self._at.get(path)
+
+    def _document(self) -> None:
+        table: Path = ()
+        while self._token.kind != "end":
+            if self._token.kind == "newline":
+                self._advance()
+            elif self._token.text == "[":
+                table = self._header()
+            else:
+                self._pair(table)
+
+    def _header(self) -> Path:
+        """`[a.b]` or `[[a.b]]`; gives the path of the table whose keys follow."""
+        line = self._token.line
+        repeated = self._advance().text == "["
+        if repeated:
+            self._advance()
+        *around, name = self._key()
+        path: Path = ()
+        for outer in around:
+            path = (*path, outer)
+            self._at.setdefault(path, line)
+            if path in self._headers:  # [a.b] after [[a]] belongs to the latest a
+                path = (*path, self._headers[path] - 1)
+        path = (*path, name)
+        if repeated:
+            self._at.setdefault(path, line)
+            index = self._headers.get(path, 0)
+            self._headers[path] = index + 1
+            path = (*path, index)
+        self._at[path] = line  # a header says it better than a deeper one that implied the table before
+        while self._token.text == "]":
+            self._advance()
+        return path
+
+    def _pair(self, table: Path) -> None:
+        """`key = value`, where a dotted key stands for the tables on its way."""
+        path, line = table, self._token.line
+        for name in self._key():
+            path = (*path, name)
+            self._at.setdefault(path, line)
+        self._advance()  # the equals sign
+        self._value(path)
+
+    def _key(self) -> list[str]:
+        names = [_name(self._token)]
+        while self._advance().text == ".":
+            self._advance()
+            names.append(_name(self._token))
+        return names
+
+    def _value(self, path: Path) -> None:
+        if self._token.text == "[":
+            self._array(path)
+        elif self._token.text == "{":
+            self._inline_table(path)
+        else:
+            # A float or a date is several tokens. A string that spells a mark is told apart by its quotes.
+            while self._token.kind not in ("newline", "end") and self._token.text not in (",", "]", "}"):
+                self._advance()
+
+    def _array(self, path: Path) -> None:
+        self._advance()
+        index = 0
+        while self._token.text != "]":
+            if self._token.kind == "newline" or self._token.text == ",":
+                self._advance()
+            else:
+                self._at[*path, index] = self._token.line
+                self._value((*path, index))
+                index += 1
+        self._advance()
+
+    def _inline_table(self, path: Path) -> None:
+        self._advance()
+        while self._token.text != "}":
+            if self._token.kind == "newline" or self._token.text == ",":
+                self._advance()
+            else:
+                self._pair(path)
+        self._advance()
+
+    def _advance(self) -> _Token:
+        self._token = next(self._tokens)
+        return self._token
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    line = 1
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or ""
+        if kind != "nothing":
+            yield _Token(kind, match[0], line)
+        line += match[0].count("\n")
+    yield _Token("end", "", line)
+
+
+def _name(token: _Token) -> str:
+    if token.kind == "bare":
+        return token.text
+    # Escapes are tomllib's business: it reads the quoted key as it reads any other string.
+    name: str = tomllib.loads(f"name = {token.text}")["name"]
+    return name

@@ -1,0 +1,162 @@
+"""One worker's part of an order: its messages, the deadline of what it is at, and whom to blame when it ends
+early.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pcvd.builders.worker import Overdue, Worker, WorkerDied
+from pcvd.core.model import Build, Failure, Read
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+
+    from pcv_config.settings import Settings
+    from pcvd.builders.protocol import Order
+    from pcvd.core.schedule import Slot
+
+_CRASH_HINT = (
+    "native code, or the compiler, ended the process; failure.trace in the JSON has the end of its output"
+)
+_DEADLINE_HINT = "raise timeout_s in pcv.toml if it needs that long"
+_FRAME = re.compile(r'^  File "([^"]+)", line (\d+) in', re.MULTILINE)
+
+
+def _user_line(output: str, root: str) -> tuple[str | None, int | None]:
+    """The innermost line of the project's own code in what faulthandler wrote (most recent call first)."""
+    inside = root.rstrip("/") + "/"
+    for path, line in _FRAME.findall(output):
+        if path.startswith(inside) and "site-packages" not in path:
+            return path.removeprefix(inside), int(line)
+    return None, None
+
+
+class Stopped(Exception):
+    """An order cannot go on; its progress says why."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known of an order while its workers are at it."""
+
+    order: Order
+    slots: list[Slot]
+    reports: dict[int, Build] = field(default_factory=dict)
+    reads: dict[str, dict[Read, None]] = field(default_factory=dict)
+    """What each target read; two workers may read one file at different moments, and both reads count."""
+    environments: list[dict[str, Any]] = field(default_factory=list)
+    culprits: dict[int, Failure] = field(default_factory=dict)
+    """Targets, by their index in the cohort, that a worker died or ran out of time over."""
+
+    def note(self, message: dict[str, Any]) -> None:
+        """Take in a worker's report of one build."""
+        report = msgspec.convert(message["report"], Build)
+        self.reports[message["build"]] = report
+        booked = self.reads.setdefault(report.target, {})
+        booked.update(dict.fromkeys(msgspec.convert(message["reads"], tuple[Read, ...])))
+
+    def blame(
+        self, suspects: Iterable[int], kind: str, message: str, hint: str, output: str, root: str
+    ) -> None:
+        """Whoever was under way when a worker ended; `output` tells the line, if anything does."""
+        file, line = _user_line(output, root)
+        for target in suspects:
+            where = file or self.order.cohort[target].path
+            self.culprits.setdefault(target, Failure(kind, message, where, line, hint, output))
+
+    def failed(self) -> list[Build]:
+        """The culprits' builds: failures, without times."""
+        return [
+            Build(self.order.cohort[target].entry, 0, 0, "", 0, 0, 0, failure=failure)
+            for target, failure in sorted(self.culprits.items())
+        ]
+
+
+class Conversation:
+    """One worker's part of an order: its messages, the deadline of what it is at, and whom to blame when
+    it ends early.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        progress: Progress,
+        mine: list[tuple[int, int, int]],
+        barriers: tuple[asyncio.Barrier, asyncio.Barrier],
+        settings: Settings,
+        *,
+        together: bool,
+    ) -> None:
+        self._worker, self._progress, self._mine = worker, progress, mine
+        self._loaded, self._begun = barriers
+        self._timeout_s, self._root, self._together = settings.timeout_s, settings.root, together
+        self._busy: dict[str, tuple[int, float]] = {}
+        """What the worker is at: the target's index, and since when."""
+
+    async def hold(self) -> None:
+        """Until the last report. Raises Stopped where the worker died or ran past a deadline."""
+        while True:
+            try:
+                message = await self._worker.receive(self._remaining())
+            except WorkerDied as death:
+                raise self._stop(
+                    self._suspects(), "crash", str(death), _CRASH_HINT, self._worker.output()
+                ) from None
+            except Overdue:
+                stacks = await self._worker.where()
+                text = f"ran past its deadline of {self._timeout_s:g} s"
+                raise self._stop(self._late(), "deadline", text, _DEADLINE_HINT, stacks) from None
+            if await self._take(message):
+                return
+
+    async def _take(self, message: dict[str, Any]) -> bool:
+        """Take in one message; whether it was the last."""
+        match message["did"]:
+            case "loading":
+                self._busy = {"load": (message["target"], time.monotonic())}
+            case "loaded":
+                self._busy.clear()
+                await self._loaded.wait()
+                await self._worker.send(do="go")
+            case "began" | "collecting":
+                target = self._progress.slots[message["build"]].target
+                self._busy[f"build {message['build']}"] = (target, time.monotonic())
+                if self._together and message["did"] == "began":
+                    self._together = False
+                    await self._begun.wait()
+                    await self._worker.send(do="open")
+            case "ended":
+                self._busy.pop(f"build {message['build']}", None)
+            case "report":
+                self._busy.pop(f"build {message['build']}", None)
+                self._progress.note(message)
+            case "built":
+                self._progress.environments.append(message["environment"])
+                return True
+        return False
+
+    def _remaining(self) -> float:
+        """Seconds until the first thing this worker is at runs past its deadline."""
+        since = min((since for _, since in self._busy.values()), default=time.monotonic())
+        return max(0.0, since + self._timeout_s - time.monotonic())
+
+    def _suspects(self) -> set[int]:
+        """What the worker was at; all it was given, where that is not known."""
+        return {target for target, _ in self._busy.values()} or {target for _, target, _ in self._mine}
+
+    def _late(self) -> set[int]:
+        now = time.monotonic()
+        return {
+            target for target, since in self._busy.values() if now - since >= self._timeout_s
+        } or self._suspects()
+
+    def _stop(self, suspects: set[int], kind: str, message: str, hint: str, output: str) -> Stopped:
+        self._progress.blame(suspects, kind, message, hint, output, self._root)
+        return Stopped()

@@ -1,0 +1,144 @@
+"""Measures what the README quotes, on this machine, and writes it to bench.json: `make bench`.
+
+Times are reported beside what they are a ratio of, measured in the same run. Nothing here is asserted.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pcv_config import demonstration
+
+IDLE_S = 30.0
+CTL = [sys.executable, "-m", "pcvctl"]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    with tempfile.TemporaryDirectory(prefix="pcv-bench-") as folder:
+        root = Path(folder, "demo")
+        demonstration.copy_to(str(root))
+        figures = {"machine": machine(), **check(root), **daemon(root)}
+    Path("bench.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    for name, value in figures.items():
+        print(f"{name:32} {value}")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        "python": platform.python_version(),
+        "jax": importlib.metadata.version("jax"),
+        "jaxlib": importlib.metadata.version("jaxlib"),
+    }
+
+
+def check(root: Path) -> dict[str, Any]:
+    """One round over the demo without a daemon: three targets, six schedules, cold."""
+    took, out = timed([*CTL, "check", "--no-daemon", "--json", "--root", str(root)])
+    document = json.loads(out)
+    return {
+        "check_s": took,
+        "verdicts": [target["verdict"] for target in document["targets"]],
+        "speed_up": {name: value and round(value, 2) for name, value in document["speed"].items()},
+        "peak_in_flight": {
+            name: one["peak_in_flight"]
+            for name, one in document["targets"][0]["evidence"]["schedules"].items()
+        },
+    }
+
+
+def daemon(root: Path) -> dict[str, Any]:
+    """The daemon on the demo: start, idle memory and processor time, an edit, status while it builds."""
+    started, _ = timed([*CTL, "start", "--root", str(root)])
+    try:
+        timed([*CTL, "wait", "--root", str(root)])
+        process = psutil.Process(json.loads(status(root)[1])["daemon"]["pid"])
+        settle(process)
+        family = [process, *process.children(recursive=True)]
+        idle = {
+            "start_s": started,
+            "daemon_rss_mb": round(process.memory_info().rss / 1e6, 1),
+            "family_pss_mb": round(sum(one.memory_full_info().pss for one in family) / 1e6, 1),
+            "family": len(family),
+            "idle_cpu_percent": idle_cpu(family),
+        }
+        demonstration.edit(str(root), "0.03")
+        saved = time.perf_counter()
+        answers = []
+        seen_stale = False
+        while True:
+            took, text = status(root)
+            answers.append(took)
+            document = json.loads(text)
+            fresh = document["summary"]["stale"] == 0
+            seen_stale |= not fresh
+            if seen_stale and fresh:
+                break
+        edit = time.perf_counter() - saved
+    finally:
+        timed([*CTL, "stop", "--root", str(root)])
+    bare = statistics.median(timed([sys.executable, "-c", "pass"])[0] for _ in range(20))
+    return {
+        **idle,
+        "edit_to_all_fresh_s": round(edit, 2),
+        "status_while_building": {
+            "answers": len(answers),
+            "median_over_python_c_pass": round(statistics.median(answers) / bare, 2),
+            "slowest_over_python_c_pass": round(max(answers) / bare, 2),
+        },
+    }
+
+
+def settle(process: psutil.Process) -> None:
+    """Wait until the daemon has its waiting workers and nobody of the family uses the processor."""
+    quiet = 0
+    while quiet < 3:
+        family = [process, *process.children(recursive=True)]
+        before = sum(sum(one.cpu_times()[:2]) for one in family)
+        time.sleep(1)
+        after = sum(sum(one.cpu_times()[:2]) for one in family if one.is_running())
+        quiet = quiet + 1 if after - before < 0.05 and len(family) > 3 else 0
+
+
+def idle_cpu(family: list[psutil.Process]) -> float:
+    """Percent of one core that the family uses while nothing happens."""
+    before = sum(sum(one.cpu_times()[:2]) for one in family)
+    time.sleep(IDLE_S)
+    return round(100 * (sum(sum(one.cpu_times()[:2]) for one in family) - before) / IDLE_S, 2)
+
+
+def status(root: Path) -> tuple[float, str]:
+    """One `pcvctl status --json` as a whole process: seconds, and what it printed."""
+    return timed([*CTL, "status", "--json", "--root", str(root)])
+
+
+def timed(command: list[str]) -> tuple[float, str]:
+    """Seconds a command took, and its standard output."""
+    began = time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return round(time.perf_counter() - began, 3), done.stdout
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pcv_config import places
+from pcvctl import Trouble, lifecycle
+from pcvctl.door import NoDaemon
+
+
+def test_start_status_restart_stop(pcvctl, standin, root):
+    started = pcvctl("start", path=[standin.path])
+    pid = standin("serve")["pid"]
+    assert (started.returncode, started.stdout) == (0, f"daemon started (pid {pid})\n")
+    assert standin("serve")["argv"] == ["serve", "--root", root]
+    assert os.getsid(pid) == pid  # the terminal's Ctrl-C does not reach it
+
+    again = pcvctl("start", "--json", path=[standin.path])
+    assert (again.returncode, json.loads(again.stdout)) == (0, {"pid": pid, "started": False})
+    assert pcvctl("status").returncode == 3
+
+    assert pcvctl("restart", path=[standin.path]).returncode == 0
+    assert standin("serve")["pid"] != pid
+
+    stopped = pcvctl("stop")
+    assert (stopped.returncode, stopped.stdout) == (0, f"daemon stopped (pid {standin('serve')['pid']})\n")
+    assert not lifecycle.locked(root)
+    assert pcvctl("stop").returncode == 2
+    assert pcvctl("restart", path=[standin.path]).returncode == 0
+
+
+def test_a_daemon_that_dies_at_the_start_is_quoted(pcvctl, standin, root):
+    shown = pcvctl("start", path=[standin.path], STANDIN="dies")
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "pcv.toml:3: unknown key" in shown.stderr
+    assert Path(places.state(root, "start.log")).read_text() == "pcvd: pcv.toml:3: unknown key\n"
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_read_only_project_says_so(pcvctl, standin, root):
+    Path(root).chmod(0o500)
+    shown = pcvctl("start", path=[standin.path])
+    Path(root).chmod(0o700)
+    assert shown.returncode == 2
+    assert ".pcv" in shown.stderr
+
+
+def test_a_file_where_the_state_should_be_says_so(pcvctl, standin, root):
+    Path(places.state(root)).touch()
+    shown = pcvctl("start", path=[standin.path])
+    assert shown.returncode == 2
+    assert ".pcv" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_one_that_never_answers_is_ended(root, tmp_path, monkeypatch):
+    note = tmp_path / "pid"
+    monkeypatch.setattr(
+        lifecycle.child, "pcvd", lambda *_: ["sh", "-c", f"echo $$ > {note}; exec sleep 1000"]
+    )
+    with pytest.raises(Trouble, match="did not answer within 1 s") as caught:
+        lifecycle.launch(root, timeout=1)
+    assert caught.value.code == 6
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+
+
+def test_a_lock_without_a_listener_is_not_no_daemon(root):
+    Path(places.runtime_folder()).mkdir(mode=0o700)
+    with pytest.raises(NoDaemon):
+        lifecycle.halt(root)
+    with Path(places.lock_path(root)).open("w") as lock:
+        assert not lifecycle.locked(root)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert lifecycle.locked(root)
+        with pytest.raises(Trouble, match="holds this project's lock"):
+            lifecycle.halt(root)
+
+
+def test_stop_waits_for_the_lock(root, listen, http):
+    answer = http(200, {"daemon": {"pid": 7}})
+    listen(places.socket_path(root), lambda request: answer)
+    with Path(places.lock_path(root)).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Trouble, match=r"pid 7.*still holds its lock") as caught:
+            lifecycle.halt(root, timeout=0.1)
+    assert caught.value.code == 6
+    assert lifecycle.halt(root) == 7
+
+
+def test_daemon_becomes_the_daemon(root, standin):
+    command = [sys.executable, "-m", "pcvctl", "daemon"]
+    process = subprocess.Popen(
+        command, cwd=root, env={**os.environ, "STANDIN": "dies"}, stderr=subprocess.PIPE
+    )
+    assert process.communicate(timeout=60)[1] == b"pcvd: pcv.toml:3: unknown key\n"
+    assert standin("serve")["pid"] == process.pid

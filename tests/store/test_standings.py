@@ -1,0 +1,179 @@
+"""Standings and history: where the declared targets stand, and how they came there."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+
+from pcvd.core.model import Judgement, Read, TargetSpec, digest
+from pcvd.store import HistoryRow, Standing, Store
+from pcvd.store.codec import encode
+
+F = TargetSpec("a.py:f", ("f32[32,128]", "a.py:init"), "pcv.toml", 7)
+G = TargetSpec("b.py:g", "b.py:args", "b.py", 12)
+H = TargetSpec("c.py:h")
+
+
+def stored(path, use):
+    async def main():
+        async with Store.open(path) as store:
+            return await use(store)
+
+    return asyncio.run(main())
+
+
+def test_a_standing_holds_all_that_was_recorded_also_after_reopening(path, make):
+    judgement = Judgement(
+        target="a.py:f",
+        verdict="diverged",
+        reason="the control agrees",
+        first_stage="object",
+        differing=("object", "executable"),
+        stages={"object": {"serial": "aa", "threads:2": None}},
+        output={"bitwise": False, "max_abs": math.inf, "max_rel": 0.5, "within_tolerance": False},
+        evidence={"rounds": 1, "schedules": {"serial": {"builds": 1}}},
+        cause={"kind": "compile-order", "line": 12},
+    )
+    reads = (
+        Read("absent", "/p/x.py"),
+        Read("env", "XLA_FLAGS", digest(b"")),
+        Read("file", "/p/a.py", digest(b"a")),
+        Read("file", b"/p/caf\xe9.npy".decode("utf-8", "surrogateescape"), digest(b"data")),
+    )
+    done = dataclasses.replace(
+        make.round("a.py:f", "b.py:g"), judgements=(judgement,), reads={"a.py:f": tuple(reversed(reads))}
+    )
+
+    async def record(store):
+        await store.declare([F])
+        await store.record(done)
+
+    stored(path, record)
+    expected = Standing(
+        target=F,
+        judgement=judgement,
+        checked_at="2026-01-01T00:00:05Z",
+        reads=reads,
+        environment=digest(encode(done.environment).encode()),
+        cohort=("a.py:f", "b.py:g"),
+        rounds=1,
+    )
+    assert stored(path, Store.standings) == [expected]
+
+
+def test_only_the_last_verdict_stands_and_equal_ones_in_a_row_are_counted(path, make):
+    async def use(store):
+        await store.declare([F, G])
+        seen = []
+        for verdict in ("agree", "agree", "diverged", "agree", "agree", "agree"):
+            await store.record(make.round("a.py:f", verdict=verdict))
+            (standing,) = await store.standings()
+            seen.append((standing.judgement.verdict, standing.rounds))
+            await store.record(
+                make.round("c.py:h", verdict="unstable")
+            )  # another target's rounds do not count
+        return seen
+
+    assert stored(path, use) == [
+        ("agree", 1),
+        ("agree", 2),
+        ("diverged", 1),
+        ("agree", 1),
+        ("agree", 2),
+        ("agree", 3),
+    ]
+
+
+def test_declaring_replaces_the_active_set_and_history_stays(path, make):
+    async def use(store):
+        await store.declare([F, G])
+        await store.record(make.round("a.py:f", "b.py:g"))
+        await store.declare([G, H])
+        without = [standing.target for standing in await store.standings()]
+        history = await store.history("a.py:f")
+        moved = dataclasses.replace(F, line=9, args=None)
+        await store.declare([moved])
+        again = [standing.target for standing in await store.standings()]
+        await store.declare([])
+        return without, len(history), again, await store.standings()
+
+    assert stored(path, use) == ([G], 1, [dataclasses.replace(F, line=9, args=None)], [])
+
+
+def test_a_verdict_on_a_target_declared_no_more_does_not_bring_it_back(path, make):
+    async def use(store):
+        await store.declare([F])
+        await store.record(make.round("a.py:f", "b.py:g"))  # b.py:g was removed while it was being built
+        before = [standing.target.entry for standing in await store.standings()]
+        await store.declare([F, G])
+        return before, [standing.target for standing in await store.standings()]
+
+    assert stored(path, use) == (["a.py:f"], [F, G])
+
+
+def test_reads_are_those_of_the_last_round_that_recorded_them(path, make):
+    async def use(store):
+        await store.declare([F])
+        first = make.round("a.py:f")
+        await store.record(first)
+        await store.record(dataclasses.replace(first, reads={}))
+        kept = (await store.standings())[0].reads
+        await store.record(
+            dataclasses.replace(first, reads={"a.py:f": (Read("env", "HOME"), Read("env", "HOME", "ab"))})
+        )
+        replaced = (await store.standings())[0].reads
+        await store.record(dataclasses.replace(first, reads={"a.py:f": ()}))
+        return kept == first.reads["a.py:f"], replaced, (await store.standings())[0].reads
+
+    assert stored(path, use) == (True, (Read("env", "HOME", "ab"),), ())
+
+
+def test_history_is_newest_first_and_limited(path, make):
+    async def use(store):
+        for n, verdict in enumerate(("agree", "diverged", "unstable")):
+            done = make.round("a.py:f", "b.py:g", why=f"save {n}")
+            judgement = Judgement("a.py:f", verdict, first_stage=None if verdict == "agree" else "hlo")
+            await store.record(dataclasses.replace(done, judgements=(judgement,)))
+        return (
+            await store.history("a.py:f", limit=2),
+            await store.history("b.py:g"),
+            await store.history("no such"),
+        )
+
+    rows, unjudged, unknown = stored(path, use)
+    cohort = ("a.py:f", "b.py:g")
+    assert rows == [
+        HistoryRow(3, "2026-01-01T00:00:05Z", "unstable", "hlo", "save 2", cohort),
+        HistoryRow(2, "2026-01-01T00:00:05Z", "diverged", "hlo", "save 1", cohort),
+    ]
+    assert (unjudged, unknown) == ([], [])
+
+
+def test_two_thousand_targets_stand_by_as_many_statements_as_two(path, make):
+    async def statements(store) -> tuple[int, int]:
+        traced = []
+        connection = store._database._connection
+        await connection.set_trace_callback(traced.append)
+        standings = await store.standings()
+        await connection.set_trace_callback(None)
+        return len(standings), len(traced)
+
+    async def use(store):
+        await store.declare([F, G])
+        await store.record(make.round("a.py:f", "b.py:g"))
+        few = await statements(store)
+        many = [TargetSpec(f"models/m{n:04}.py:f", "args", "pcv.toml", n + 1) for n in range(2_000)]
+        await store.declare(many)
+        await store.record(make.round(*(target.entry for target in many)))
+        await store.record(make.round(*(target.entry for target in many[:10]), verdict="diverged"))
+        standings = await store.standings()
+        assert [standing.target for standing in standings] == many
+        assert [standing.judgement.verdict for standing in standings] == ["diverged"] * 10 + ["agree"] * 1_990
+        assert all(standing.reads[0].name == f"/p/{standing.target.entry}" for standing in standings)
+        assert (len(standings[0].cohort), len(standings[-1].cohort)) == (10, 2_000)
+        return few, await statements(store)
+
+    few, many = stored(path, use)
+    assert few[0] == 2
+    assert many == (2_000, few[1])
