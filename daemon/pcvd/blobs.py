@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import tempfile
+import time
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from pcvd.core.errors import StoreError
 from pcvd.core.model import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _LEVEL = 1  # zlib's fastest: a higher level costs more time than the space it saves is worth
 _CHECKSUM_BYTES = 4  # a zlib stream ends with the Adler-32 of what went in
@@ -54,7 +55,7 @@ class Blobs:
         name = digest(data)
         path = self._path(name)
         try:
-            if not _holds(path, data):
+            if not _kept(path, data):
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _write(path, zlib.compress(data, _LEVEL))
         except OSError as error:
@@ -111,6 +112,27 @@ class Blobs:
         except OSError as error:
             raise BlobError(f"can't remove: {error.strerror or error}", file=str(path)) from error
 
+    def sweep(self, referenced: Collection[str], unclaimed_s: float) -> int:
+        """Remove what `referenced` does not name and nobody put for `unclaimed_s` seconds; how many went.
+
+        That long a worker may take between putting an artifact and the record that refers to it. What killed
+        workers left unfinished goes too. Raises BlobError.
+        """
+        eldest = time.time() - unclaimed_s
+        removed = 0
+        for path in self._files():
+            if path.parent.name + path.name in referenced or not self._ours(path):
+                continue
+            try:
+                if path.stat().st_mtime < eldest:
+                    path.unlink()
+                    removed += 1
+            except FileNotFoundError:
+                continue  # somebody else swept it, or finished it under its own name
+            except OSError as error:
+                raise BlobError(f"can't remove: {error.strerror or error}", file=str(path)) from error
+        return removed
+
     def size(self) -> int:
         """Bytes of all files in the folder, as compressed; unfinished ones count too."""
         total = 0
@@ -126,20 +148,27 @@ class Blobs:
             raise BlobMissing(f"{name!r} is no SHA-256 in hexadecimal", hint="give all 64 digits")
         return self._folder / name[:2] / name[2:]
 
+    @staticmethod
+    def _ours(path: Path) -> bool:
+        return path.name.startswith(_UNFINISHED) or _NAME.fullmatch(path.parent.name + path.name) is not None
+
     def _files(self) -> Iterator[Path]:
         return self._folder.glob("??/*")
 
 
-def _holds(path: Path, data: bytes) -> bool:
+def _kept(path: Path, data: bytes) -> bool:
     # A file that a power failure left short or empty would otherwise keep its name for ever; its last bytes
     # give it away without unpacking the rest.
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - _CHECKSUM_BYTES))
-            return file.read() == zlib.adler32(data).to_bytes(_CHECKSUM_BYTES, "big")
+            if file.read() != zlib.adler32(data).to_bytes(_CHECKSUM_BYTES, "big"):
+                return False
+        os.utime(path)  # wanted again: sweep() must take it for new
     except FileNotFoundError:
         return False
+    return True
 
 
 def _write(path: Path, packed: bytes) -> None:

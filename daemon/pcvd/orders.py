@@ -83,7 +83,7 @@ class Orders:
             log.warning("order failed", order=type(order).__name__, error=str(error))
             about = "store" if isinstance(error, StoreError) else "workers"
             problem = Problem(error.message, error.file, error.line, error.hint)
-            return Finished((planning.Ended(),), {about: (problem,)})
+            return Finished((planning.Ended(failed=True),), {about: (problem,)})
         except Exception as error:
             # A fault of pcv's own must not take the daemon down with it, nor pass for a verdict.
             log.exception("order failed", order=type(order).__name__)
@@ -91,7 +91,7 @@ class Orders:
                 f"a fault inside pcv: {type(error).__name__}: {error}",
                 hint="please report it with pcvctl logs",
             )
-            return Finished((planning.Ended(),), {"workers": (problem,)})
+            return Finished((planning.Ended(failed=True),), {"workers": (problem,)})
 
     async def rest(self) -> None:
         """Give back waiting workers, and bytes that nothing refers to any more."""

@@ -46,10 +46,9 @@ def test_a_file_is_private_and_its_place_is_the_digest(blobs):
 
 def test_what_is_there_is_not_written_again(blobs):
     name = blobs.put(b"once")
-    before = file_of(blobs, name).stat()
+    before = file_of(blobs, name).stat().st_ino
     assert blobs.put(b"once") == name
-    after = file_of(blobs, name).stat()
-    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert file_of(blobs, name).stat().st_ino == before
 
 
 def test_missing(blobs):
@@ -124,6 +123,23 @@ def test_strangers_and_unfinished_files_are_no_blobs(blobs):
     (folder / ".unfinished-killed").write_bytes(b"half")
     (folder / "README").write_bytes(b"hello")
     assert list(blobs.digests()) == [name]
+
+
+def test_sweeping_removes_what_is_old_and_unreferenced_and_no_more(blobs):
+    names = [blobs.put(data) for data in (b"referenced", b"old", b"put again", b"new")]
+    referenced, old, again, new = (file_of(blobs, name) for name in names)
+    unfinished, young, stranger = (
+        old.parent / name for name in (".unfinished-old", ".unfinished-young", "README")
+    )
+    for path in (unfinished, young, stranger):
+        path.write_bytes(b"half")
+    for path in (referenced, old, again, unfinished, stranger):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    blobs.put(b"put again")
+    assert blobs.sweep({names[0]}, 3600.0) == 2
+    assert [path.exists() for path in (old, unfinished)] == [False, False]
+    assert all(path.exists() for path in (referenced, again, new, young, stranger))
+    assert blobs.sweep({names[0]}, 3600.0) == 0
 
 
 def test_a_folder_that_cannot_be_written_says_which_and_why(tmp_path):

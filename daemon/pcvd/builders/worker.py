@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STACK_TRIES, _STACK_PAUSE_S = 20, 0.05
+_MOST_WORDS = 300
 _MOST_OUTPUT = 20_000  # bytes of a dead worker's output that go into the failure
 
 
@@ -82,7 +83,7 @@ class Worker:
             self._log.unlink()
 
     async def where(self) -> str:
-        """The end of its output after it was asked where it is: faulthandler writes the stacks of its threads."""
+        """The end of its output once asked where it is: faulthandler writes the stacks of its threads."""
         before = len(self.output())
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGUSR1)
@@ -99,7 +100,7 @@ class Worker:
                 await asyncio.shield(self._ended)
         status = self._ended.result() if self._ended.done() and not self._ended.cancelled() else None
         how = "hung up" if status is None else _status_text(status)
-        words = " / ".join(line.strip() for line in self.output().splitlines()[-2:] if line.strip())[-300:]
+        words = _last_words(self.output())
         return f"the worker process {how}" + (f"; it last said: {words}" if words else "")
 
     def output(self) -> str:
@@ -108,6 +109,13 @@ class Worker:
             return self._log.read_bytes()[-_MOST_OUTPUT:].decode(errors="replace")
         except OSError:
             return ""
+
+
+def _last_words(output: str) -> str:
+    """The last line that says why; what faulthandler adds after it says where, and is read elsewhere."""
+    said, fatal, _ = output.partition("Fatal Python error")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1][-_MOST_WORDS:] if lines and not (fatal and lines[-1].startswith("File")) else ""
 
 
 def _status_text(status: int) -> str:

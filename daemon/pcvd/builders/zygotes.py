@@ -102,7 +102,11 @@ class Zygotes:
             hello, reader, writer = arrival.result()
         finally:
             self._arrivals.pop(name, None)
-        return Worker(name, hello["pid"], (reader, writer), ended, kill, log)
+        worker = Worker(name, hello["pid"], (reader, writer), ended, kill, log)
+        if "failure" in hello:
+            await worker.dismiss()
+            raise SetupError(f"{self._python}: {hello['failure']}", hint="`platform` and [env] in pcv.toml")
+        return worker
 
     async def stop(self) -> None:
         """End all zygotes, and with them their workers."""
@@ -236,6 +240,7 @@ def worker_environment(settings_env: Mapping[str, str], platform: str) -> dict[s
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several workers share a GPU's memory
         "TF_CPP_MIN_LOG_LEVEL": env.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         "PYTHONUNBUFFERED": "1",
+        "JAX_TRACEBACK_FILTERING": "off",  # the last line of what a dying worker prints must be the reason
     }
     if platform != "auto":
         env["JAX_PLATFORMS"] = platform

@@ -110,6 +110,8 @@ class Ended:
     judged: tuple[Judged, ...] = ()
     again: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    failed: bool = False
+    """The order could not be carried out at all; a discovery is tried again when somebody asks."""
 
 
 Event = Recovered | Declared | Saved | Asked | Outdated | Ended
@@ -160,6 +162,8 @@ class Plan:
         self._pending: dict[str, str] = {}
         self._sources: dict[str, frozenset[str]] = {}
         self._discoveries: dict[str, None] = {}
+        self._postponed: dict[str, None] = {}
+        """Files whose discovery could not be carried out."""
         self._under_way: Order | None = None
         self._touched: dict[str, str] = {}
         """Targets of the cohort under way whose files changed meanwhile, and through what."""
@@ -231,6 +235,8 @@ class Plan:
             case Saved():
                 self._saved(event)
             case Asked():
+                self._discoveries |= self._postponed
+                self._postponed.clear()
                 for entry in event.entries:
                     if (
                         entry in self._targets and self.state(entry) == "idle"
@@ -301,6 +307,8 @@ class Plan:
         order, self._under_way = self._under_way, None
         touched, self._touched = self._touched, {}
         cohort = order.cohort if isinstance(order, Validate) else ()
+        if isinstance(order, Discover) and event.failed:
+            self._postponed |= dict.fromkeys(order.files)
         for judged in event.judged:
             target = self._targets.get(judged.entry)
             if target is None:

@@ -42,7 +42,15 @@ class Session:
 
     def serve(self) -> None:
         """Warm up, say so, and do the one job that comes."""
-        warm_up()
+        try:
+            warm_up()
+        except Exception as error:
+            wanted = os.environ.get("JAX_PLATFORMS")
+            failure = f"JAX has no device for {wanted}" if wanted else "JAX could not start"
+            self._line.send(
+                role="worker", name=self._name, pid=os.getpid(), failure=f"{failure} ({_brief(error)})"
+            )
+            return
         # A crash in native code, or the daemon's question what takes so long, leaves a Python traceback.
         faulthandler.enable()
         faulthandler.register(signal.SIGUSR1, all_threads=True)
@@ -240,6 +248,11 @@ def warm_up() -> None:
     np.random.seed(int.from_bytes(os.urandom(4), "little"))
     random.seed(os.urandom(16))
     jax.jit(lambda x: x + 1).lower(np.float32(0)).compile()
+
+
+def _brief(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def startup_variables() -> dict[str, str]:
