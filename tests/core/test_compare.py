@@ -686,13 +686,13 @@ def other_at(stage: str, salt: str | None):
     return change
 
 
-DIFFERENCES = st.builds(other_at, st.sampled_from(STAGES), st.sampled_from(["x", "x", "y", None]))
+SALTS = st.sampled_from(["x", "x", "x", "y", None])
+DIFFERENCES = st.builds(other_at, st.sampled_from(STAGES), SALTS) | st.just(lambda one: replace(one, repeats=False))
 OBSTACLES = st.sampled_from(
     [
         lambda one: replace(one, failure=FAILURE),
         lambda one: replace(one, inputs="others"),
         lambda one: replace(one, ended_ns=0),
-        lambda one: replace(one, repeats=False),
         lambda one: replace(one, target=OTHER),
     ]
 )
@@ -700,15 +700,16 @@ OBSTACLES = st.sampled_from(
 
 @st.composite
 def rounds(draw) -> list[Run]:
-    """An honest round of equal builds, and then up to three things wrong with single builds of it."""
-    pools = draw(st.lists(st.sampled_from([1, 2, 2, 3, 4]), max_size=2, unique=True))
+    """An honest round of equal builds, and then some things wrong with single builds of it."""
+    pools = draw(st.sampled_from([(2,), (4,), (1, 2), (2, 3), (4, 2), (1,), ()]))
     schedules = [("serial", 1), *((f"threads:{size}", size) for size in pools)]
     schedules += draw(st.sampled_from([[], [("control", 1)]]))
     made = {(name, copy): build(copy=copy) for name, size in schedules for copy in range(size)}
-    for change in draw(st.lists(DIFFERENCES | DIFFERENCES | OBSTACLES, max_size=3)):
+    changes = draw(st.lists(DIFFERENCES, max_size=3)) + draw(st.sampled_from([[], [], [], [draw(OBSTACLES)]]))
+    for change in changes:
         where = draw(st.sampled_from(sorted(made)))
         made[where] = change(made[where])
-    unlike = draw(st.sampled_from([None] * 9 + [schedules[-1][0]]))
+    unlike = draw(st.sampled_from([None] * 9 + [schedules[-1][0]])) if not changes else None
     return [
         run(
             name, *(made[name, copy] for copy in range(size)),
@@ -722,8 +723,6 @@ FACTS = st.builds(
     facts,
     st.lists(st.sampled_from(STAGES), unique=True),
     st.lists(st.builds(delta, st.sampled_from(["threads:2", "control"]), st.booleans()), max_size=2),
-    st.sampled_from([()] * 9 + [("m.py",)]),
-    st.sampled_from([()] * 9 + [(artifact("hlo").canonical,)]),
 )
 
 
@@ -743,7 +742,6 @@ def test_agreement_and_equivalence_are_what_they_say(runs, known):
         any(one.failure is not None or one.inputs != builds[0].inputs for one in builds)
         or any(not each.of(T) or each.environments != runs[0].environments for each in runs)
         or any(None in digests[stage] for stage in REQUIRED_STAGES)
-        or bool(known.changed or known.unreadable & digests["hlo"])
         or not any(each.peak_in_flight > 1 for each in runs)
         or any(each.peak_in_flight < len(each.builds) for each in runs)
     )

@@ -1,0 +1,54 @@
+"""Logging is set up for a whole process, so each test has one of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def logged(tmp_path):
+    """Run code with logging into a file: its lines, and what went to standard error."""
+
+    def run(code, terminal=False):
+        file = tmp_path / "pcvd.log"
+        head = (
+            "import logging, pathlib, structlog\nfrom pcvd import logs\n"
+            f"logs.configure(pathlib.Path({str(file)!r}), terminal={terminal})\nlog = structlog.get_logger()\n"
+        )
+        ended = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, check=True)
+        return [json.loads(line) for line in file.read_text().splitlines()], ended.stderr
+
+    return run
+
+
+def test_events_are_json_lines(logged):
+    lines, said = logged("log.info('order', targets=['m.py:f'], why=None)\nlog.debug('no')")
+    (event,) = lines
+    assert (event["event"], event["level"], event["targets"], event["why"]) == ("order", "info", ["m.py:f"], None)
+    assert event["timestamp"].endswith("Z")
+    assert said == ""
+
+
+def test_a_terminal_gets_readable_lines(logged):
+    lines, said = logged("log.warning('order failed', error='no JAX')", terminal=True)
+    assert len(lines) == 1
+    assert "order failed" in said
+    assert "no JAX" in said
+    assert "\x1b" not in said  # not a terminal after all: no colours
+
+
+def test_exceptions_come_with_their_trace_on_one_line(logged):
+    lines, _ = logged("try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('broken')")
+    assert "ZeroDivisionError" in lines[0]["exception"]
+
+
+def test_libraries_are_heard_when_they_warn(logged):
+    lines, _ = logged(
+        "logging.getLogger('uvicorn').info('chat')\nlogging.getLogger('uvicorn').warning('uvicorn warns')\n"
+        "logging.getLogger('asyncio').debug('chat')"
+    )
+    assert [line["event"] for line in lines] == ["uvicorn warns"]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from pcv_config import places
+from pcvd.published import Published
+
+
+@pytest.fixture
+def document(tmp_path):
+    (tmp_path / ".pcv").mkdir()
+    target = {
+        "target": "m.py:f", "verdict": "agree", "fresh": True, "state": "idle", "reason": None, "first_stage": None,
+        "differing": [], "stages": {}, "output": None, "evidence": {"rounds": 1, "schedules": {}}, "cause": None,
+        "failure": None, "checked_at": "2026-01-01T00:00:00.000Z",
+    }  # fmt: skip
+    return {
+        "schema": 1,
+        "root": str(tmp_path),
+        "daemon": {"pid": 7, "state": "idle", "version": "0.1.0", "uptime_s": 1.5},
+        "summary": {"targets": 1, "agree": 1, "stale": 0},
+        "targets": [target],
+        "problems": [],
+        "speed": {},
+        "environment": {},
+    }
+
+
+def read(root):
+    with open(places.state(root, "status.json")) as file:
+        return json.load(file)
+
+
+def test_both_files_are_written(document):
+    Published(document["root"]).write(document)
+    assert read(document["root"]) == document
+    with open(places.state(document["root"], "status.txt")) as file:
+        assert "m.py:f" in file.read()
+    assert sorted(os.listdir(places.state(document["root"]))) == ["status.json", "status.txt"]
+
+
+def test_nothing_is_written_while_nothing_changes(document):
+    published = Published(document["root"])
+    published.write(document)
+    before = os.stat(places.state(document["root"], "status.json"))
+    published.write({**document, "daemon": {**document["daemon"], "uptime_s": 99.0}})
+    assert os.stat(places.state(document["root"], "status.json")).st_ino == before.st_ino
+    published.write({**document, "problems": [{"message": "no", "file": None, "line": None, "hint": None}]})
+    assert os.stat(places.state(document["root"], "status.json")).st_ino != before.st_ino
+
+
+def test_the_last_words_are_stale(document):
+    Published(document["root"]).write_down(document)
+    last = read(document["root"])
+    assert last["daemon"]["state"] == "down"
+    assert [(one["verdict"], one["fresh"]) for one in last["targets"]] == [("agree", False)]
+    assert document["targets"][0]["fresh"] is True
