@@ -19,6 +19,7 @@ import structlog
 from pcv_config import places
 from pcv_config import settings as pcv_settings
 from pcv_config.settings import Settings, SettingsError
+from pcvctl import lifecycle
 from pcvctl.exits import exit_code
 from pcvd import __version__, logs
 from pcvd.blobs import Blobs
@@ -52,14 +53,7 @@ async def daemon(root: str) -> int:
         published = Published(root)
         socket_path = places.socket_path(root)
         stopping = asyncio.Event()
-        received: list[int] = []
-
-        def interrupted(number: int) -> None:
-            received.append(number)
-            stopping.set()
-
-        for number in _INTERRUPTIONS:
-            asyncio.get_running_loop().add_signal_handler(number, interrupted, number)
+        received = interruptions(stopping.set)
         async with Store.open(places.state(root, "pcv.sqlite")) as store:
             service = _service(settings, store, published.write)
             listening = bind(socket_path)
@@ -83,12 +77,26 @@ async def check(root: str, entries: Sequence[str], write: Callable[[dict[str, An
     """One round over `entries` (none: all targets) without a daemon; hands the status document to `write`;
     the exit code.
     """
+    task = asyncio.current_task()
+    received = interruptions(task.cancel if task else lambda: None)
+    try:
+        document = await _round(root, entries)
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        return 128 + received[0]
+    write(document)
+    return exit_code(document)
+
+
+async def _round(root: str, entries: Sequence[str]) -> dict[str, Any]:
     settings = load(root)
     prepare_state(root)
     logs.configure(Path(places.state(root, "check.log")), terminal=logs.Terminal.PROGRESS)
-    published = Published(root)
+    # The status files are a daemon's own, where one runs.
+    publish = _unpublished if lifecycle.locked(root) else Published(root).write_down
     async with Store.open(places.state(root, "pcv.sqlite")) as store:
-        service = _service(settings, store, published.write)
+        service = _service(settings, store, _unpublished)
         async with asyncio.TaskGroup() as group:
             working = group.create_task(service.run(watching=False))
             try:
@@ -96,12 +104,27 @@ async def check(root: str, entries: Sequence[str], write: Callable[[dict[str, An
                 await service.settled(wanted)
             finally:
                 working.cancel()
+        publish(service.status())
         document = service.status(entries)
-        published.write_down(service.status())
     # This process is no daemon: nobody keeps these verdicts fresh once it has ended.
-    document = {**document, "daemon": {**document["daemon"], "state": "down"}}
-    write(document)
-    return exit_code(document)
+    return {**document, "daemon": {**document["daemon"], "state": "down"}}
+
+
+def _unpublished(_document: dict[str, Any]) -> None:
+    """For a service whose verdicts go elsewhere."""
+
+
+def interruptions(stop: Callable[[], object]) -> list[int]:
+    """Have signals that ask for an end call `stop`; the list of those that came, as they come."""
+    received: list[int] = []
+
+    def interrupted(number: int) -> None:
+        received.append(number)
+        stop()
+
+    for number in _INTERRUPTIONS:
+        asyncio.get_running_loop().add_signal_handler(number, interrupted, number)
+    return received
 
 
 def load(root: str) -> Settings:

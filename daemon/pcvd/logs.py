@@ -67,7 +67,7 @@ def _progress(_logger: object, _name: str, event: structlog.typing.EventDict) ->
     values = " ".join(
         f"{name}={_plain(value)}" for name, value in event.items() if name not in aside and value is not None
     )
-    return f"  {event['event']:<10} {values}" + (f"\n{event['exception']}" if "exception" in event else "")
+    return f"  {event['event']:<12} {values}" + (f"\n{event['exception']}" if "exception" in event else "")
 
 
 def _plain(value: object) -> str:

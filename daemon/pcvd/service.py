@@ -150,17 +150,13 @@ class Service:
 
     def _handle(self, event: planning.Event, group: asyncio.TaskGroup) -> None:
         for order in self._plan.handle(event):
-            cohort = (
-                [self._plan.spec(entry) for entry in order.cohort]
-                if isinstance(order, planning.Validate)
-                else []
-            )
-            log.info(
-                "order",
-                order=type(order).__name__,
-                targets=[spec.entry for spec in cohort],
-                why=getattr(order, "why", None),
-            )
+            cohort: list[TargetSpec] = []
+            match order:
+                case planning.Discover(files):
+                    log.info("discovering", files=files)
+                case planning.Validate(entries, why):
+                    cohort = [self._plan.spec(entry) for entry in entries]
+                    log.info("validating", targets=entries, why=why)
             group.create_task(self._carry_out(order, cohort))
 
     async def _carry_out(self, order: planning.Order, cohort: Sequence[TargetSpec]) -> None:

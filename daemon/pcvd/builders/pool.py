@@ -8,7 +8,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pcv_config.settings import Settings
 
+_SCRATCH = "pcv-work-"
 _WAITING = {"reference": 1, "challenger": 2}
 
 
@@ -46,8 +47,8 @@ class LocalPool:
     @asynccontextmanager
     async def open(settings: Settings, objects: str) -> AsyncIterator[LocalPool]:
         """A pool with a scratch folder of its own, which is gone afterwards, as are all its processes."""
-        # Short, whatever TMPDIR says: a Unix socket goes into it.
-        scratch = Path(tempfile.mkdtemp(prefix="pcv-"))
+        await asyncio.to_thread(_remove_orphans)
+        scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
         pool = LocalPool(settings, objects, scratch)
         try:
             async with pool._zygotes:
@@ -178,6 +179,25 @@ class LocalPool:
             yield worker
         finally:
             await asyncio.shield(worker.dismiss())
+
+
+def _remove_orphans() -> None:
+    """Scratch folders of daemons that were killed and could not remove them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        pid = folder.name.removeprefix(_SCRATCH).partition("-")[0]
+        with suppress(OSError):
+            if folder.stat().st_uid == os.getuid() and pid.isdigit() and not _alive(int(pid)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _carried(progress: Progress) -> Carried:
