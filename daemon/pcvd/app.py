@@ -99,11 +99,8 @@ async def _round(root: str, entries: Sequence[str]) -> dict[str, Any]:
         service = _service(settings, store, _unpublished)
         async with asyncio.TaskGroup() as group:
             working = group.create_task(service.run(watching=False))
-            try:
-                wanted = await service.recheck(list(entries) or None)
-                await service.settled(wanted)
-            finally:
-                working.cancel()
+            await service.settled(await service.recheck(list(entries) or None))
+            working.cancel()
         publish(service.status())
         document = service.status(entries)
     # This process is no daemon: nobody keeps these verdicts fresh once it has ended.

@@ -55,7 +55,8 @@ class LocalPool:
                 yield pool
                 await pool.rest()
         finally:
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            # Not in a thread: a second interruption would cancel the waiting for it.
+            shutil.rmtree(scratch, ignore_errors=True)
 
     async def prepare(self) -> None:
         """Have both zygotes and a few warmed workers waiting."""
