@@ -10,9 +10,7 @@ import os
 import sys
 from typing import Any
 
-import msgspec
-
-from pcvd import __version__, app
+from pcvd import __version__, app, jsontext
 from pcvd.core.errors import PcvError
 
 _TROUBLE = 2
@@ -61,7 +59,7 @@ def _flat(group: BaseExceptionGroup[Any]) -> list[BaseException]:
 
 
 def _print(document: dict[str, Any]) -> None:
-    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    sys.stdout.write(jsontext.encode(document).decode() + "\n")
 
 
 if __name__ == "__main__":

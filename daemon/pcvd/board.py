@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pcvd import __version__
-from pcvd.core.compare import speed_up
+from pcvd.core.evidence import speed_up
 from pcvd.core.status import Daemon, Row, document
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import structlog
 
 from pcv_config.settings import Settings
 from pcvd.builders.protocol import Builders
-from pcvd.core import plan as planning
+from pcvd.core import events
 from pcvd.core.errors import PcvError, StoreError
 from pcvd.core.model import Problem, TargetSpec
 from pcvd.premises import premises
@@ -45,7 +45,7 @@ class Finished:
     `problems` maps what they are about to what is wrong with it now (an empty tuple: nothing any more).
     """
 
-    events: tuple[planning.Event, ...]
+    events: tuple[events.Event, ...]
     problems: dict[str, tuple[Problem, ...]]
     outcome: Outcome | None = None
 
@@ -71,19 +71,19 @@ class Orders:
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
 
-    async def carry_out(self, order: planning.Order, cohort: Sequence[TargetSpec]) -> Finished:
+    async def carry_out(self, order: events.Order, cohort: Sequence[TargetSpec]) -> Finished:
         """The order's outcome; a PcvError becomes a problem to show, and leaves the order's targets as
         stale as they were.
         """
         try:
-            if isinstance(order, planning.Discover):
+            if isinstance(order, events.Discover):
                 return await self._discover(order)
             return await self._validate(order, cohort)
         except PcvError as error:
             log.warning("order failed", order=type(order).__name__, error=str(error))
             about = "store" if isinstance(error, StoreError) else "workers"
             problem = Problem(error.message, error.file, error.line, error.hint)
-            return Finished((planning.Ended(failed=True),), {about: (problem,)})
+            return Finished((events.Ended(failed=True),), {about: (problem,)})
         except Exception as error:
             # A fault of pcv's own must not take the daemon down with it, nor pass for a verdict.
             log.exception("order failed", order=type(order).__name__)
@@ -91,7 +91,7 @@ class Orders:
                 f"a fault inside pcv: {type(error).__name__}: {error}",
                 hint="please report it with pcvctl logs",
             )
-            return Finished((planning.Ended(failed=True),), {"workers": (problem,)})
+            return Finished((events.Ended(failed=True),), {"workers": (problem,)})
 
     async def rest(self) -> None:
         """Give back waiting workers, and bytes that nothing refers to any more."""
@@ -115,7 +115,7 @@ class Orders:
                 self._builders = await self._open.enter_async_context(self._open_builders(self._settings))
             return self._builders
 
-    async def _discover(self, order: planning.Discover) -> Finished:
+    async def _discover(self, order: events.Discover) -> Finished:
         builders = await self._ready()
         found = await builders.discover(order.files)
         log.info("discovered", files=list(order.files), targets=[target.entry for target in found.targets])
@@ -133,10 +133,10 @@ class Orders:
             )
             reads |= {f"{self._settings.root.rstrip('/')}/{file}"}
             broken = file not in found.reads or any(problem.file == file for problem in found.problems)
-            declared.append(planning.Declared(targets, file, reads, broken=broken and not targets))
-        return Finished((*declared, planning.Ended()), {**problems, "workers": ()})
+            declared.append(events.Declared(targets, file, reads, broken=broken and not targets))
+        return Finished((*declared, events.Ended()), {**problems, "workers": ()})
 
-    async def _validate(self, order: planning.Validate, cohort: Sequence[TargetSpec]) -> Finished:
+    async def _validate(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Finished:
         builders = await self._ready()
         rounds = Rounds(builders, self._settings, self._files, self._blobs, utc_now)
         outcome = await rounds.hold(cohort, order.why, await premises(self._settings))
@@ -150,9 +150,9 @@ class Orders:
             for entry, booked in record.reads.items()
         }
         judged = tuple(
-            planning.Judged(one.target, one.verdict, reads.get(one.target, {})) for one in record.judgements
+            events.Judged(one.target, one.verdict, reads.get(one.target, {})) for one in record.judgements
         )
-        ended = planning.Ended(judged, outcome.again, tuple(one.target for one in outcome.changed))
+        ended = events.Ended(judged, outcome.again, tuple(one.target for one in outcome.changed))
         return Finished((ended,), {"workers": (), "store": ()}, outcome)
 
     async def prepare(self) -> None:

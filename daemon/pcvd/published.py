@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from pcv_config import places
 from pcvctl.offline import stale
 from pcvctl.render import render
+from pcvd import jsontext
 
 _WIDTH = 100
 
@@ -30,11 +29,11 @@ class Published:
 
     def write(self, document: dict[str, Any]) -> None:
         """Put `document` into both files."""
-        told = msgspec.json.encode({**document, "daemon": {**document["daemon"], "uptime_s": 0.0}})
+        told = jsontext.encode({**document, "daemon": {**document["daemon"], "uptime_s": 0.0}})
         if told == self._last:
             return
         self._last = told
-        _replace(self._json, msgspec.json.encode(document))
+        _replace(self._json, jsontext.encode(document))
         _replace(self._text, render(document, now=time.time(), width=_WIDTH).encode())
 
     def write_down(self, document: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from pcvd.builders.protocol import Builders, Order, Pair
-from pcvd.core.compare import Facts, differing_outputs, judge, wants_control
+from pcvd.core.compare import differing_outputs, judge, wants_control
+from pcvd.core.evidence import Facts
 from pcvd.core.model import Judgement, OutputDelta, Read, Run, TargetSpec
 from pcvd.core.schedule import CONTROL, Schedule, parse
 from pcvd.store import RoundRecord

@@ -23,6 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pcvctl.exits import exit_code
 from pcvctl.render import render
+from pcvd import jsontext
 from pcvd.core.errors import PcvError, SetupError, UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Door:
 
         async def stream() -> AsyncIterator[str]:
             async for document in self._service.news():
-                yield f"event: status\ndata: {msgspec.json.encode(document).decode()}\n\n"
+                yield f"event: status\ndata: {jsontext.encode(document).decode()}\n\n"
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
@@ -150,7 +151,7 @@ async def _body(request: Request, kind: type[Any]) -> Any:
 
 def _answer(document: dict[str, Any], code: int = 200) -> Response:
     return Response(
-        msgspec.json.encode(document),
+        jsontext.encode(document),
         code,
         {"X-Pcv-Exit": str(exit_code(document))},
         media_type="application/json",

@@ -17,9 +17,10 @@ import structlog
 from pcv_config import settings as pcv_settings
 from pcv_config.settings import Settings, SettingsError
 from pcvd.board import Board
-from pcvd.core import plan as planning
+from pcvd.core import events
 from pcvd.core.errors import SetupError, UsageError
 from pcvd.core.model import Problem, Read, TargetSpec
+from pcvd.core.plan import Plan
 from pcvd.files import Files
 from pcvd.orders import Finished, OpenBuilders, Orders
 from pcvd.premises import premises
@@ -61,11 +62,11 @@ class Service:
     ) -> None:
         self._settings, self._store, self._publish = settings, store, publish
         self._files = Files()
-        self._plan = planning.Plan()
+        self._plan = Plan()
         self._board = Board(settings.root)
         self._orders = Orders(settings, store, blobs, self._files, open_builders)
         self._watch = _watch_of(settings)
-        self._events: asyncio.Queue[planning.Event | Changed | Finished] = asyncio.Queue()
+        self._events: asyncio.Queue[events.Event | Changed | Finished] = asyncio.Queue()
         self._news = asyncio.Condition()
         self._version = self._posted = self._handled = 0
         self._ready = False
@@ -85,7 +86,7 @@ class Service:
         await self._until(lambda: not self._plan.discovering)
         self._check(entries or ())
         wanted = tuple(entries) if entries is not None else tuple(spec.entry for spec in self._plan.targets)
-        posted = self._post(planning.Asked(wanted))
+        posted = self._post(events.Asked(wanted))
         await self._until(lambda: self._handled >= posted)  # before the plan knows, waiting would end at once
         return wanted
 
@@ -108,7 +109,7 @@ class Service:
     async def _after(self, version: int) -> None:
         await self._until(lambda: self._version != version)
 
-    def _post(self, event: planning.Event | Changed | Finished) -> int:
+    def _post(self, event: events.Event | Changed | Finished) -> int:
         self._events.put_nowait(event)
         self._posted += 1
         return self._posted
@@ -148,23 +149,23 @@ class Service:
                     self._handle(event, group)
                 self._handled += 1
 
-    def _handle(self, event: planning.Event, group: asyncio.TaskGroup) -> None:
+    def _handle(self, event: events.Event, group: asyncio.TaskGroup) -> None:
         for order in self._plan.handle(event):
             cohort: list[TargetSpec] = []
             match order:
-                case planning.Discover(files):
+                case events.Discover(files):
                     log.info("discovering", files=files)
-                case planning.Validate(entries, why):
+                case events.Validate(entries, why):
                     cohort = [self._plan.spec(entry) for entry in entries]
                     log.info("validating", targets=entries, why=why)
             group.create_task(self._carry_out(order, cohort))
 
-    async def _carry_out(self, order: planning.Order, cohort: Sequence[TargetSpec]) -> None:
+    async def _carry_out(self, order: events.Order, cohort: Sequence[TargetSpec]) -> None:
         self._post(await self._orders.carry_out(order, cohort))
 
     async def _next_event(
         self, group: asyncio.TaskGroup, *, watching: bool
-    ) -> planning.Event | Changed | Finished:
+    ) -> events.Event | Changed | Finished:
         """The next event. While a watching service has none, it first has workers waiting, and after a
         long while gives them back.
         """
@@ -198,7 +199,7 @@ class Service:
 
     # -- from what happened to what it means -------------------------------------------------------
 
-    async def _recover(self) -> list[planning.Event]:
+    async def _recover(self) -> list[events.Event]:
         """What is remembered, what is declared, and which files may declare more."""
         standings = await self._store.standings()
         self._board.recall(standings)
@@ -211,14 +212,14 @@ class Service:
         log.info("recovered", targets=len(known), fresh=sum(one.fresh for one in known))
         declaring = await asyncio.to_thread(self._watch.declaring)
         return [
-            planning.Recovered(known),
-            planning.Saved({}, frozenset(declaring)),
-            planning.Declared(_specs(self._settings)),
+            events.Recovered(known),
+            events.Saved({}, frozenset(declaring)),
+            events.Declared(_specs(self._settings)),
         ]
 
     async def _known(
         self, standings: Sequence[Standing], present: Sequence[Read]
-    ) -> tuple[planning.Known, ...]:
+    ) -> tuple[events.Known, ...]:
         paths = {read.name for standing in standings for read in standing.reads if read.kind == "file"}
         digests = await self._files.digests(paths)
         values = {(read.kind, read.name): read.digest for read in present}
@@ -233,7 +234,7 @@ class Service:
             return values.get((read.kind, read.name)) == read.digest
 
         return tuple(
-            planning.Known(
+            events.Known(
                 standing.target.entry,
                 standing.judgement.verdict,
                 standing.cohort,
@@ -243,7 +244,7 @@ class Service:
             for standing in standings
         )
 
-    async def _understand(self, taken: planning.Event | Changed | Finished) -> list[planning.Event]:
+    async def _understand(self, taken: events.Event | Changed | Finished) -> list[events.Event]:
         match taken:
             case Changed():
                 return await self._saved(taken.paths)
@@ -256,7 +257,7 @@ class Service:
             case _:
                 return [taken]
 
-    async def _saved(self, paths: frozenset[str]) -> list[planning.Event]:
+    async def _saved(self, paths: frozenset[str]) -> list[events.Event]:
         concerned = {each for path in paths for each in self._plan.concerned(path)}
         changes = await self._files.digests(concerned)
         declaring = await asyncio.to_thread(self._watch.declaring_among, paths)
@@ -269,7 +270,7 @@ class Service:
         if not changes and not declaring and not gone:
             return []
         log.info("saved", files=sorted(concerned | paths)[:20])
-        return [planning.Saved(changes, declaring, frozenset(gone))]
+        return [events.Saved(changes, declaring, frozenset(gone))]
 
     def _settings_in(self, changed: Changed) -> bool:
         names = {os.path.join(self._settings.root, name) for name in ("pcv.toml", "pyproject.toml")}
@@ -300,10 +301,10 @@ class Service:
         self._orders.reconfigure(settings)
         self._settings, self._watch = settings, _watch_of(settings)
         declaring = await asyncio.to_thread(self._watch.declaring)
-        self._post(planning.Declared(_specs(settings)))
-        self._post(planning.Saved({}, frozenset(declaring), self._plan.sources - set(declaring)))
+        self._post(events.Declared(_specs(settings)))
+        self._post(events.Saved({}, frozenset(declaring), self._plan.sources - set(declaring)))
         if not builds_alike:
-            self._post(planning.Outdated("the settings changed"))
+            self._post(events.Outdated("the settings changed"))
         return True
 
 

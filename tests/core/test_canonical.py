@@ -1,7 +1,8 @@
-"""Canonical forms: what a rule removes, what it must never hide, and that it leaves alone what it does not know.
+"""Canonical forms: what a rule removes, what it must never hide, and that it leaves alone what it does not
+know.
 
-The executables here are synthetic messages in the layout of XLA:CPU's; that the layout is so is shown where real
-executables are built.
+The executables here are synthetic messages in the layout of XLA:CPU's; that the layout is so is shown where
+real executables are built.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ def number(at: int, value: int) -> Field:
 
 def message(at: int, *fields: Field | None) -> Field:
     return Field(at, BYTES, encode([field for field in fields if field is not None]))
+
+
+def _override(key: str, value: str) -> Field:
+    return message(7, text(1, key), message(2, text(1, value)))
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,9 @@ class Program:
 
     def _thunks(self) -> Field:
         outer, condition, body = self.thunk_ids
-        kernel = message(1, text(1, "kernel"), self._info("fusion.1", body), message(5, text(1, "main_kernel")))
+        kernel = message(
+            1, text(1, "kernel"), self._info("fusion.1", body), message(5, text(1, "main_kernel"))
+        )
         test = message(1, text(1, "kernel"), self._info("compare.2", condition))
         loop = message(12, message(1, test), message(2, kernel), number(3, 10))
         return message(6, message(1, text(1, self.thunk_kind), self._info(self.op_name, outer), loop))
@@ -112,7 +119,7 @@ class Program:
                 message(
                     2,
                     message(3, number(4, self.replicas), self._debug_options(3)),
-                    *(message(7, text(1, key), message(2, text(1, value))) for key, value in self.overrides),
+                    *(_override(key, value) for key, value in self.overrides),
                 ),
                 Field(3, BYTES, self.tail),
             ]
@@ -130,8 +137,8 @@ class Program:
             dumped_to=None,
             thunk_ids=(None, None, None) if self.thunk_module == context.module else self.thunk_ids,
             objects=tuple(sorted(self.objects)),
-            overrides=tuple(sorted(kept, key=lambda one: message(7, text(1, one[0]), message(2, text(1, one[1]))).data)),
-        ).encoded()  # fmt: skip
+            overrides=tuple(sorted(kept, key=lambda one: _override(*one).data)),
+        ).encoded()
 
 
 PROGRAM = Program()
@@ -203,7 +210,9 @@ def test_arbitrary_bytes_never_break_a_rule(stage, data):
 
 # -- texts -----------------------------------------------------------------------------------------
 
-JAXPR = "{ lambda ; a:f32[2]. let b:f32[2] = custom_jvp_call[jvp=<function relu at 0x7f00deadbeef>] a in (b,) }"
+JAXPR = (
+    "{ lambda ; a:f32[2]. let b:f32[2] = custom_jvp_call[jvp=<function relu at 0x7f00deadbeef>] a in (b,) }"
+)
 LLVM = """\
 ; ModuleID = '__compute_module_while.1_kernel_module'
 source_filename = "__compute_module_while.1_kernel_module"
@@ -219,8 +228,18 @@ define void @main() { ret void }
     ("stage", "rule", "before", "irrelevant"),
     [
         ("jaxpr", "addresses", JAXPR, JAXPR.replace("7f00deadbeef", "55d1c0ffee00")),
-        ("llvm", "llvm-module-id", LLVM, LLVM.replace("ModuleID = '__compute_module_while.1", "ModuleID = 'm_2")),
-        ("llvm", "llvm-module-id", LLVM, LLVM.replace('source_filename = "__compute', 'source_filename = "x')),
+        (
+            "llvm",
+            "llvm-module-id",
+            LLVM,
+            LLVM.replace("ModuleID = '__compute_module_while.1", "ModuleID = 'm_2"),
+        ),
+        (
+            "llvm",
+            "llvm-module-id",
+            LLVM,
+            LLVM.replace('source_filename = "__compute', 'source_filename = "x'),
+        ),
     ],
 )
 def test_texts_that_differ_in_nothing_that_counts_become_one(stage, rule, before, irrelevant):
@@ -247,7 +266,9 @@ def test_texts_that_differ_in_nothing_that_counts_become_one(stage, rule, before
 )
 def test_texts_that_differ_in_what_counts_stay_apart(stage, before, relevant):
     assert before != relevant
-    assert canonicalize(stage, before.encode(), NOWHERE)[0] != canonicalize(stage, relevant.encode(), NOWHERE)[0]
+    assert (
+        canonicalize(stage, before.encode(), NOWHERE)[0] != canonicalize(stage, relevant.encode(), NOWHERE)[0]
+    )
 
 
 def test_all_else_of_a_text_stays_as_it_is():
@@ -432,7 +453,9 @@ PADDED = b"\x80\x01\x81\x00"  # field 16, and its value 1 in two bytes
     "path", [(), (1,), (1, 1), (1, 1, 1), (1, 1, 1, 3), (1, 1, 1, 3, 2), (1, 1, 2, 14), (2,), (2, 3, 3)]
 )
 def test_a_message_that_is_encoded_another_way_stays(path):
-    inner = encode([number(5, 9), Field(17, BYTES, b"f"), Field(7, BYTES, b"m"), text(109, "/tmp/x")]) + PADDED
+    inner = (
+        encode([number(5, 9), Field(17, BYTES, b"f"), Field(7, BYTES, b"m"), text(109, "/tmp/x")]) + PADDED
+    )
     for at in reversed(path):
         inner = encode([Field(at, BYTES, inner)])
     data = b"\x00" + inner
@@ -440,7 +463,8 @@ def test_a_message_that_is_encoded_another_way_stays(path):
 
 
 def test_padding_inside_a_thunk_stays():
-    # Bytes inside a thunk may be no message at all and only look like one: re-encoding them would hide a change.
+    # Bytes inside a thunk may be no message at all and only look like one: encoding them afresh would hide a
+    # change.
     info = message(2, text(1, "op"), text(2, MODULE), number(3, 7))
     thunk = PADDED + encode([info])
     data = _at((1, 6), Field(1, BYTES, thunk))

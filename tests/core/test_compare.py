@@ -9,7 +9,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from pcvd.core.compare import Facts, differing_outputs, judge, speed_up, wants_control
+from pcvd.core.compare import differing_outputs, judge, wants_control
+from pcvd.core.evidence import Facts, speed_up
 from pcvd.core.model import (
     LOCATIONS,
     REQUIRED_STAGES,
@@ -192,7 +193,13 @@ def test_one_differing_copy_among_four_is_enough(copy):
 
 
 def test_one_differing_challenger_among_three_is_enough_and_is_named():
-    runs = [serial(), threads(), threads({}, {"hlo": "x"}, {}), run("processes:2", build(), build(copy=1)), control()]
+    runs = [
+        serial(),
+        threads(),
+        threads({}, {"hlo": "x"}, {}),
+        run("processes:2", build(), build(copy=1)),
+        control(),
+    ]
     found = judge(T, runs, facts())
     assert found.verdict == "diverged"
     assert "under threads:3;" in found.reason
@@ -233,16 +240,26 @@ def test_other_targets_of_the_round_do_not_count():
 # -- outputs within tolerance ----------------------------------------------------------------------
 
 
-def delta(schedule="threads:2", within=True, path="[0]", **distances) -> OutputDelta:
+def delta(schedule="threads:2", within=True, path="output", **distances) -> OutputDelta:
     return OutputDelta(schedule, path, "f32[2]", False, within_tolerance=within, **distances)
+
+
+def outputs(**leaves: str) -> Build:
+    made = Artifact.of("output", [part(name, text, "f32[2]") for name, text in leaves.items()])
+    one = build(lacking=("output",))
+    return replace(one, artifacts=(*one.artifacts, made))
 
 
 LOOSE = (*TOLERATED, "output")
 
 
 def test_outputs_may_differ_within_tolerance_where_that_is_allowed():
-    deltas = [delta(max_abs=1e-7, max_rel=1e-6, max_ulps=2.0), delta(path="[1]", max_abs=2e-7)]
-    found = judge(T, [serial(), threads({}, {"output": "x"})], facts(LOOSE, deltas))
+    runs = [
+        run("serial", outputs(a="1", b="2")),
+        run("threads:2", outputs(a="1", b="2"), outputs(a="x", b="y")),
+    ]
+    deltas = [delta(path="a", max_abs=1e-7, max_rel=1e-6, max_ulps=2.0), delta(path="b", max_abs=2e-7)]
+    found = judge(T, runs, facts(LOOSE, deltas))
     assert found.verdict == "equivalent"
     assert found.output == {
         "bitwise": False, "max_abs": 2e-7, "max_rel": 1e-6, "max_ulps": 2.0, "within_tolerance": True,
@@ -253,13 +270,16 @@ def test_outputs_may_differ_within_tolerance_where_that_is_allowed():
     "deltas",
     [
         [delta(within=False, max_abs=1.0)],
-        [delta(max_abs=1e-9), delta(within=False, path="[1]")],
+        [delta(max_abs=1e-9), delta(within=False, max_abs=1.0)],
         [],
     ],
-    ids=["outside", "one outside", "not measured"],
+    ids=["outside", "one copy outside", "not measured"],
 )
 def test_outputs_beyond_tolerance_or_not_measured_are_serious(deltas):
-    assert verdict(serial(), threads({}, {"output": "x"}), control(), tolerate=LOOSE, deltas=deltas) == "diverged"
+    assert (
+        verdict(serial(), threads({}, {"output": "x"}), control(), tolerate=LOOSE, deltas=deltas)
+        == "diverged"
+    )
 
 
 def test_one_schedules_small_distance_does_not_excuse_anothers():
@@ -281,16 +301,12 @@ def test_what_has_no_distance_is_described_as_such():
     }  # fmt: skip
 
 
-def outputs(**leaves: str) -> Build:
-    made = Artifact.of("output", [part(name, text, "f32[2]") for name, text in leaves.items()])
-    one = build(lacking=("output",))
-    return replace(one, artifacts=(*one.artifacts, made))
-
-
 def test_leaves_whose_bits_differ_are_to_be_measured():
     runs = [
         run("serial", outputs(a="1", b="2", c="3"), build(OTHER)),
-        run("threads:2", outputs(a="1", b="2", c="3"), outputs(a="1", b="x", c="y"), build(OTHER, output="x")),
+        run(
+            "threads:2", outputs(a="1", b="2", c="3"), outputs(a="1", b="x", c="y"), build(OTHER, output="x")
+        ),
         run("control", outputs(a="1", b="2", c="z")),
     ]
     assert list(differing_outputs(T, runs)) == [
@@ -316,8 +332,14 @@ def test_nothing_is_measured_where_a_side_is_lacking(runs):
 
 @pytest.mark.parametrize("leaves", [{"a": "x"}, {"a": "x", "b": "2", "c": "3"}], ids=["lost", "gained"])
 def test_a_lost_or_gained_leaf_is_never_within_tolerance(leaves):
-    runs = [run("serial", outputs(a="1", b="2")), run("threads:2", outputs(a="1", b="2"), outputs(**leaves)), control_of("1", "2")]
-    measured = [delta(schedule, path=one.name, max_abs=1e-9) for schedule, one, _ in differing_outputs(T, runs)]
+    runs = [
+        run("serial", outputs(a="1", b="2")),
+        run("threads:2", outputs(a="1", b="2"), outputs(**leaves)),
+        control_of("1", "2"),
+    ]
+    measured = [
+        delta(schedule, path=one.name, max_abs=1e-9) for schedule, one, _ in differing_outputs(T, runs)
+    ]
     assert [one.path for one in measured] == ["a"]
     assert verdict(*runs, tolerate=LOOSE, deltas=measured) == "diverged"
 
@@ -469,7 +491,10 @@ def test_unlike_inputs_cannot_be_compared():
     ("other", "said"),
     [
         ({**ENVIRONMENT, "cores": 4}, "cores is 2 in one worker and 4 in another"),
-        ({**ENVIRONMENT, "variables": {"XLA_FLAGS": "--b"}}, "variables is XLA_FLAGS=--a in one worker and --b"),
+        (
+            {**ENVIRONMENT, "variables": {"XLA_FLAGS": "--b"}},
+            "variables is XLA_FLAGS=--a in one worker and --b",
+        ),
         ({**ENVIRONMENT, "variables": {}}, "variables is XLA_FLAGS=--a in one worker and None"),
         ({**ENVIRONMENT, "device": "H100"}, "device is None in one worker and H100 in another"),
         ({"jax": "0.10.2", "variables": {"XLA_FLAGS": "--a"}}, "cores is 2 in one worker and None"),
@@ -546,7 +571,9 @@ def test_one_difference_in_a_cohort_is_enough_for_a_control():
 
 def test_the_evidence_has_the_shape_of_the_status_document():
     reference = run("serial", build(began=0, ended=4_000), build(OTHER, began=4_000, ended=10_000))
-    challenger = run("threads:2", build(OTHER, began=0, ended=4_000, hlo="z"), build(began=1_000, ended=5_000, object="x"))
+    challenger = run(
+        "threads:2", build(OTHER, began=0, ended=4_000, hlo="z"), build(began=1_000, ended=5_000, object="x")
+    )
     found = judge(T, [reference, challenger], facts())
     assert found.evidence == {
         "rounds": 1,
@@ -608,8 +635,16 @@ def test_the_evidence_of_nothing_is_empty():
 
 
 def test_distances_are_those_of_the_schedule():
-    deltas = [delta("threads:2", max_abs=1e-7), delta("threads:2", max_abs=3e-7), delta("control", max_abs=1.0)]
-    found = judge(T, [serial(), threads({}, {"output": "x"}), threads({}, {}, {}), control(output="y")], facts(deltas=deltas))
+    deltas = [
+        delta("threads:2", max_abs=1e-7),
+        delta("threads:2", max_abs=3e-7),
+        delta("control", max_abs=1.0),
+    ]
+    found = judge(
+        T,
+        [serial(), threads({}, {"output": "x"}), threads({}, {}, {}), control(output="y")],
+        facts(deltas=deltas),
+    )
     shown = {name: one["max_abs"] for name, one in found.evidence["schedules"].items()}
     assert shown == {"serial": 0.0, "threads:2": 3e-7, "threads:3": 0.0, "control": 1.0}
     assert found.evidence["schedules"]["threads:2"]["output_bitwise"] is False
@@ -621,7 +656,9 @@ def test_a_difference_in_machine_code_names_the_kernel():
         parts = [part("main_kernel.o", "same"), part("loop_kernel.o", kernel)]
         return replace(one, artifacts=(*one.artifacts, Artifact.of("object", parts)))
 
-    found = judge(T, [run("serial", of("a")), run("threads:2", of("a"), of("b")), run("control", of("a"))], facts())
+    found = judge(
+        T, [run("serial", of("a")), run("threads:2", of("a"), of("b")), run("control", of("a"))], facts()
+    )
     assert found.cause["kernel"] == "loop_kernel"
     assert "loop_kernel" in found.cause["text"]
     assert "main_kernel" not in found.cause["text"]
@@ -658,7 +695,9 @@ def test_many_pieces_are_counted_not_listed():
 def test_speed_up_counts_every_copy():
     reference = run("serial", build(began=0, ended=6), build(OTHER, began=6, ended=10))
     assert speed_up(reference, reference) == 1.0
-    assert speed_up(run("threads:2", build(began=0, ended=5), build(OTHER, began=0, ended=4)), reference) == 2.0
+    assert (
+        speed_up(run("threads:2", build(began=0, ended=5), build(OTHER, began=0, ended=4)), reference) == 2.0
+    )
     copies = [build(copy=copy, began=copy, ended=8) for copy in range(4)]
     assert speed_up(run("threads:4", *copies), reference) == 3.0
 
@@ -678,6 +717,7 @@ def test_no_speed_up_over_a_reference_that_failed():
 
 # -- never one too few -----------------------------------------------------------------------------
 
+
 def other_at(stage: str, salt: str | None):
     def change(one: Build) -> Build:
         kept = tuple(made for made in one.artifacts if made.stage != stage)
@@ -687,7 +727,9 @@ def other_at(stage: str, salt: str | None):
 
 
 SALTS = st.sampled_from(["x", "x", "x", "y", None])
-DIFFERENCES = st.builds(other_at, st.sampled_from(STAGES), SALTS) | st.just(lambda one: replace(one, repeats=False))
+DIFFERENCES = st.builds(other_at, st.sampled_from(STAGES), SALTS) | st.just(
+    lambda one: replace(one, repeats=False)
+)
 OBSTACLES = st.sampled_from(
     [
         lambda one: replace(one, failure=FAILURE),

@@ -79,9 +79,10 @@ def test_an_artifact_of_one_part_has_that_parts_digests():
     ids=["bytes", "name", "swapped", "label", "fewer", "twice"],
 )
 def test_other_parts_make_another_artifact(other):
-    assert Artifact.of("output", other).canonical != Artifact.of(
-        "output", [part("a", "1"), part("b", "2")]
-    ).canonical
+    assert (
+        Artifact.of("output", other).canonical
+        != Artifact.of("output", [part("a", "1"), part("b", "2")]).canonical
+    )
 
 
 @given(st.lists(PARTS, min_size=2, max_size=4), st.lists(PARTS, min_size=2, max_size=4))

@@ -1,4 +1,4 @@
-"""The wire format: what was decoded is encoded to the same bytes, and bytes that are no message are refused."""
+"""The wire format: what was decoded is encoded to the same bytes, and what is no message is refused."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ import pytest
 def logged(tmp_path):
     """Run code with logging into a file: its lines, and what went to standard error."""
 
-    def run(code, terminal=False):
+    def run(code, terminal="NOTHING"):
         file = tmp_path / "pcvd.log"
         head = (
             "import logging, pathlib, structlog\nfrom pcvd import logs\n"
-            f"logs.configure(pathlib.Path({str(file)!r}), terminal={terminal})\nlog = structlog.get_logger()\n"
+            f"logs.configure(pathlib.Path({str(file)!r}), terminal=logs.Terminal.{terminal})\nlog = structlog.get_logger()\n"
         )
         ended = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, check=True)
         return [json.loads(line) for line in file.read_text().splitlines()], ended.stderr
@@ -33,12 +33,23 @@ def test_events_are_json_lines(logged):
     assert said == ""
 
 
-def test_a_terminal_gets_readable_lines(logged):
-    lines, said = logged("log.warning('order failed', error='no JAX')", terminal=True)
+@pytest.mark.parametrize("terminal", ["LINES", "PROGRESS"])
+def test_a_terminal_gets_readable_lines(terminal, logged):
+    lines, said = logged("log.warning('order failed', error='no JAX')", terminal)
     assert len(lines) == 1
     assert "order failed" in said
     assert "no JAX" in said
     assert "\x1b" not in said  # not a terminal after all: no colours
+
+
+def test_progress_leaves_out_what_nobody_waits_for(logged):
+    _, said = logged("log.info('built', schedule='serial', wall_s=1.23456, failed=None, targets=['a', 'b'])", "PROGRESS")
+    assert said.split() == ["built", "schedule=serial", "wall_s=1.23", "targets=a,b"]
+
+
+def test_progress_shows_a_fault_with_its_trace(logged):
+    _, said = logged("try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('broken')", "PROGRESS")
+    assert "ZeroDivisionError: division by zero" in said
 
 
 def test_exceptions_come_with_their_trace_on_one_line(logged):

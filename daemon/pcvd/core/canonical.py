@@ -66,6 +66,7 @@ _INSTRUCTIONS = (1, 1, 1, 3, 2)  # its computations' instructions
 _THUNKS = (1, 6)  # thunk_sequence
 _DEBUG_OPTIONS = ((1, 1, 2, 14), (2, 3, 3))  # in the module's config, and in the compile options
 _OPTIONS = (2,)  # compile_options: CompileOptionsProto
+_DEEPEST = 200  # messages within messages; protocol buffers themselves stop at 100
 _ID, _STACK_FRAMES, _METADATA, _OBJECTS, _XLA_DUMP_TO, _OVERRIDES = 5, 17, 7, 8, 109, 7
 
 
@@ -102,8 +103,8 @@ def _in_executable(
     return apply
 
 
-def _without(*numbers: int) -> Callable[[list[Field]], list[Field]]:
-    return lambda fields: [field for field in fields if field.number not in numbers]
+def _without(number: int, kind: int = BYTES) -> Callable[[list[Field]], list[Field]]:
+    return lambda fields: [field for field in fields if (field.number, field.kind) != (number, kind)]
 
 
 def _sorted(number: int) -> Callable[[list[Field]], list[Field]]:
@@ -119,10 +120,12 @@ def _sorted(number: int) -> Callable[[list[Field]], list[Field]]:
 def _without_thunk_module_ids(data: bytes, context: Context) -> bytes:
     module = context.module.encode()
 
-    def strip(message: bytes) -> bytes:
+    def strip(message: bytes, depth: int = 0) -> bytes:
         try:
             fields = wire.decode(message)
         except WireError:
+            return message
+        if depth > _DEEPEST or wire.encode(fields) != message:
             return message
         # ThunkProto.Info is {op_name, module_name, module_id}; thunks nest (loops, calls, conditionals),
         # their info does not.
@@ -133,7 +136,7 @@ def _without_thunk_module_ids(data: bytes, context: Context) -> bytes:
         ):
             return wire.encode(fields[:2])
         inner = [
-            Field(field.number, BYTES, strip(field.data)) if field.kind == BYTES else field
+            Field(field.number, BYTES, strip(field.data, depth + 1)) if field.kind == BYTES else field
             for field in fields
         ]
         return wire.encode(inner) if inner != fields else message
@@ -166,7 +169,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(
             "module-id",
             "XLA numbers the modules that a process compiles, in the order in which compilations start",
-            _in_executable(_MODULE, change=_without(_ID)),
+            _in_executable(_MODULE, change=_without(_ID, VARINT)),
         ),
         Rule("thunk-module-id", "every thunk repeats the module's number", _without_thunk_module_ids),
         Rule(
@@ -197,7 +200,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
                 change=lambda fields: [
                     field
                     for field in fields
-                    if not (field.number == _OVERRIDES and context.dump_folder.encode() in field.data)
+                    if not (
+                        field.number == _OVERRIDES
+                        and context.dump_folder
+                        and context.dump_folder.encode() in field.data
+                    )
                 ],
             )(data, context),
         ),

@@ -10,10 +10,11 @@ never a verdict, and what was not compared never counts as agreement.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pcvd.core.model import REQUIRED_STAGES, STAGES, Build, Failure, Judgement, OutputDelta, Part, Run
+from pcvd.core import evidence as told
+from pcvd.core.evidence import Facts, differing_stages, unequal_parts, unreadable
+from pcvd.core.model import REQUIRED_STAGES, STAGES, Build, Failure, Judgement, Part, Run
 from pcvd.core.schedule import parse
 
 if TYPE_CHECKING:
@@ -28,24 +29,9 @@ AGREE, EQUIVALENT, DIVERGED, UNSTABLE, INCONCLUSIVE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known beside the runs.
-
-    `tolerate`: stages whose differences do not fail. `deltas`: distances of differing output leaves, per
-    target. `changed`: per target, the files it read that were edited while it was built. `unreadable`:
-    digests of artifacts that the store could not give back.
-    """
-
-    tolerate: tuple[str, ...]
-    deltas: Mapping[str, Sequence[OutputDelta]]
-    changed: Mapping[str, Sequence[str]]
-    unreadable: frozenset[str] = frozenset()
-
-
 def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
     """The verdict on `target` after a round of `runs`, the reference first."""
-    evidence = _evidence(target, runs, facts)
+    evidence = told.evidence(target, runs, facts)
     failure, obstacle = _failure(target, runs)
     if obstacle is None:
         obstacle = _obstacle(target, runs, facts)
@@ -53,21 +39,23 @@ def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
         return Judgement(target, INCONCLUSIVE, obstacle, evidence=evidence, failure=failure)
 
     reference = runs[0].of(target)[0]
-    found = {run.schedule: _differing(reference, run.of(target)) for run in runs[1:]}
-    if reference.repeats is False:
-        found["repeat"] = ("output",)
+    found = {run.schedule: differing_stages(reference, run.of(target)) for run in runs[1:]}
+    for run in runs:
+        if any(build.repeats is False for build in run.of(target)):
+            name = "repeat" if run is runs[0] else run.schedule
+            found[name] = tuple(dict.fromkeys((*found.get(name, ()), "output")))
     differing = tuple(stage for stage in STAGES if any(stage in stages for stages in found.values()))
-    verdict, reason = _decide(found, frozenset(_not_tolerated(target, differing, facts)))
+    verdict, reason = _decide(found, frozenset(_not_tolerated(target, differing, runs, facts)))
     return Judgement(
         target,
         verdict,
         reason,
         first_stage=differing[0] if differing else None,
         differing=differing,
-        stages=_digests(target, runs, reference),
-        output=_output(target, "output" in differing, facts),
+        stages=told.digests(target, runs, reference),
+        output=told.outputs(target, "output" in differing, facts),
         evidence=evidence,
-        cause=_cause(reference, runs, target, differing[0]) if differing else None,
+        cause=told.cause(reference, runs, target, differing[0]) if differing else None,
     )
 
 
@@ -121,13 +109,15 @@ def _obstacle(target: str, runs: Sequence[Run], facts: Facts) -> str | None:
         if run.peak_in_flight < parse(run.schedule).overlap:
             return f"{run.schedule} never really overlapped: at most {run.peak_in_flight} in flight at once"
         for build in run.of(target):
-            lacking = _lacking(build) or _unreadable(build, facts)
+            lacking = _lacking(build) or unreadable(build, facts)
             if lacking is not None:
                 return f"{run.schedule}: {lacking}"
     if len({build.inputs for run in runs for build in run.of(target)}) > 1:
         return (
             "its example arguments differ from process to process (is a random generator in them unseeded?)"
         )
+    if not all(run.environments for run in runs):
+        return "a worker did not tell of its environment"
     return _unlike([environment for run in runs for environment in run.environments])
 
 
@@ -136,13 +126,6 @@ def _lacking(build: Build) -> str | None:
         artifact = build.artifact(stage)
         if artifact is None or artifact.canonical is None:
             return f"no {stage}" + (f" ({artifact.absent})" if artifact is not None else "")
-    return None
-
-
-def _unreadable(build: Build, facts: Facts) -> str | None:
-    for artifact in build.artifacts:
-        if any(facts.unreadable & {part.raw, part.canonical} for part in artifact.parts):
-            return f"its {artifact.stage} could not be read back from the store"
     return None
 
 
@@ -157,7 +140,11 @@ def _unlike(environments: Sequence[Mapping[str, Any]]) -> str | None:
 
 def _short(left: Any, right: Any) -> str:
     if isinstance(left, dict) and isinstance(right, dict):
-        name = next(key for key in sorted({*left, *right}) if left.get(key) != right.get(key))
+        name = next(
+            key
+            for key in sorted({*left, *right})
+            if (key in left, left.get(key)) != (key in right, right.get(key))
+        )
         return f"{name}={left.get(name)} in one worker and {right.get(name)} in another"
     return f"{left} in one worker and {right} in another"
 
@@ -165,30 +152,25 @@ def _short(left: Any, right: Any) -> str:
 # -- comparing and deciding ------------------------------------------------------------------------
 
 
-def _differing(reference: Build, builds: Sequence[Build]) -> tuple[str, ...]:
-    """The stages at which some build differs. Absent on one side is a difference; absent on both is no
-    evidence.
-    """
-    return tuple(
-        stage
-        for stage in STAGES
-        if any(_canonical(build, stage) != _canonical(reference, stage) for build in builds)
-    )
-
-
-def _canonical(build: Build, stage: str) -> str | None:
-    artifact = build.artifact(stage)
-    return artifact.canonical if artifact is not None else None
-
-
-def _not_tolerated(target: str, differing: Sequence[str], facts: Facts) -> Iterator[str]:
+def _not_tolerated(target: str, differing: Sequence[str], runs: Sequence[Run], facts: Facts) -> Iterator[str]:
     for stage in differing:
-        if stage not in facts.tolerate:
+        if stage not in facts.tolerate or (stage == "output" and not _all_within(target, runs, facts)):
             yield stage
-        elif stage == "output":
-            deltas = facts.deltas.get(target, ())
-            if not deltas or not all(delta.within_tolerance for delta in deltas):
-                yield stage
+
+
+def _all_within(target: str, runs: Sequence[Run], facts: Facts) -> bool:
+    """Whether every difference of the outputs was measured and found within tolerance."""
+    deltas = facts.deltas.get(target, ())
+    measured = {(delta.schedule, delta.path) for delta in deltas}
+    reference = runs[0].of(target)[0]
+    mine = reference.artifact("output")
+    for run in runs:
+        for build in run.of(target):
+            theirs = build.artifact("output")
+            unequal = unequal_parts(mine.parts if mine else (), theirs.parts if theirs else ())
+            if build.repeats is False or not all((run.schedule, name) in measured for name in unequal):
+                return False
+    return bool(deltas) and all(delta.within_tolerance for delta in deltas)
 
 
 def _decide(found: Mapping[str, tuple[str, ...]], serious: frozenset[str]) -> tuple[str, str | None]:
@@ -197,165 +179,13 @@ def _decide(found: Mapping[str, tuple[str, ...]], serious: frozenset[str]) -> tu
     if not serious:
         schedules = ", ".join(name for name, stages in found.items() if stages)
         return EQUIVALENT, f"only tolerated stages differ, under {schedules}"
-    if serious & set(found.get("repeat", ())):
-        return UNSTABLE, "one executable, run twice on the same arguments, gave other bits"
-    guilty = [name for name, stages in found.items() if serious & set(stages)]
+    guilty = [name for name, stages in found.items() if name != "repeat" and serious & set(stages)]
     stages = ", ".join(stage for stage in STAGES if stage in serious)
     if "control" in guilty:
         others = [name for name in guilty if name != "control"]
-        also = (
-            f"; {', '.join(others)} differ as well"
-            if others
-            else "; the challengers agree with the reference"
-        )
-        return UNSTABLE, f"a second serial build differs from the first at {stages}{also}"
+        also = f"{', '.join(others)} differ as well" if others else "the challengers agree with the reference"
+        return UNSTABLE, f"a second serial build differs from the first at {stages}; {also}"
+    if "repeat" in found and serious == {"output"}:
+        return UNSTABLE, "one executable, run twice on the same arguments, gave other bits"
     control = "the control agrees with the reference" if "control" in found else "not yet controlled"
     return DIVERGED, f"{stages} differ{'s' if len(serious) == 1 else ''} under {', '.join(guilty)}; {control}"
-
-
-# -- what is reported ------------------------------------------------------------------------------
-
-
-def _digests(target: str, runs: Sequence[Run], reference: Build) -> dict[str, dict[str, str | None]]:
-    """Stage to schedule to canonical digest; where the copies of a schedule disagree, one that differs
-    from the reference.
-    """
-    table: dict[str, dict[str, str | None]] = {}
-    for stage in STAGES:
-        mine = _canonical(reference, stage)
-        table[stage] = {}
-        for run in runs:
-            digests = [_canonical(build, stage) for build in run.of(target)]
-            table[stage][run.schedule] = next((one for one in digests if one != mine), mine)
-    return table
-
-
-def _output(target: str, differs: bool, facts: Facts) -> dict[str, Any]:
-    if not differs:
-        return {"bitwise": True, "max_abs": 0.0, "max_rel": 0.0, "within_tolerance": True}
-    deltas = facts.deltas.get(target, ())
-    return {
-        "bitwise": False,
-        "max_abs": _largest([delta.max_abs for delta in deltas]),
-        "max_rel": _largest([delta.max_rel for delta in deltas]),
-        "max_ulps": _largest([delta.max_ulps for delta in deltas]),
-        "within_tolerance": bool(deltas) and all(delta.within_tolerance for delta in deltas),
-    }
-
-
-def _largest(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return max(known) if known else None
-
-
-def _evidence(target: str, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
-    references = runs[0].of(target) if runs else ()
-    return {
-        "rounds": 1,
-        "cohort": len(set(runs[0].order)) if runs else 0,
-        "schedules": {run.schedule: _schedule_evidence(target, run, runs[0], facts) for run in runs},
-        "repeat_runs_equal": references[0].repeats if references else None,
-        "rules": _rules(target, runs),
-    }
-
-
-def _schedule_evidence(target: str, run: Run, reference: Run, facts: Facts) -> dict[str, Any]:
-    builds, mine = run.of(target), reference.of(target)
-    comparable = bool(builds) and bool(mine) and all(build.failure is None for build in (*builds, mine[0]))
-    differing = _differing(mine[0], builds) if comparable else ()
-    absent = {stage for stage in STAGES if comparable and _canonical(mine[0], stage) is None} - set(differing)
-    deltas = [delta.max_abs for delta in facts.deltas.get(target, ()) if delta.schedule == run.schedule]
-    return {
-        "builds": len(run.builds),
-        "peak_in_flight": run.peak_in_flight,
-        "wall_s": run.wall_ns / 1e9,
-        "speed_up": speed_up(run, reference),
-        "identical_stages": [
-            stage for stage in STAGES if comparable and stage not in differing and stage not in absent
-        ],
-        "differing_stages": list(differing),
-        "output_bitwise": comparable and "output" not in differing,
-        "max_abs": 0.0 if comparable and "output" not in differing else _largest(deltas),
-        "affinity": list(run.affinity),
-        "stored": {
-            "artifacts": sum(len(artifact.parts) for build in builds for artifact in build.artifacts),
-            "identical": comparable
-            and not differing
-            and not any(_unreadable(build, facts) for build in builds),
-        },
-    }
-
-
-def speed_up(run: Run, reference: Run) -> float | None:
-    """How many times faster than one after another: what the run's builds took in the reference, over the
-    run's wall time.
-
-    Copies count as often as they were built. None where something of it was not built.
-    """
-    alone = {
-        build.target: build.ended_ns - build.began_ns for build in reference.builds if build.failure is None
-    }
-    if not run.wall_ns or any(build.failure is not None or build.target not in alone for build in run.builds):
-        return None
-    return sum(alone[build.target] for build in run.builds) / run.wall_ns
-
-
-def _rules(target: str, runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Per stage whose raw bytes differ although the canonical ones agree: the rules that make them agree."""
-    builds = [build for run in runs for build in run.of(target)]
-    told: dict[str, list[str]] = {}
-    for stage in STAGES:
-        artifacts = [
-            artifact for artifact in (build.artifact(stage) for build in builds) if artifact is not None
-        ]
-        if (
-            len({artifact.raw for artifact in artifacts}) > 1
-            and len({one.canonical for one in artifacts}) == 1
-        ):
-            told[stage] = sorted({rule for one in artifacts for part in one.parts for rule in part.rules})
-    return told
-
-
-def _cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> dict[str, Any] | None:
-    """Where the first differing stage differs, and whether the control tells schedule from process.
-
-    `kind` is `schedule` where a second serial build agrees, `process` where it does not, `run` where an
-    executable contradicts itself, and `unknown` without a control.
-    """
-    mine = reference.artifact(stage)
-    names: dict[str, set[str]] = {}
-    for run in runs[1:]:
-        for build in run.of(target):
-            theirs = build.artifact(stage)
-            unequal = _unequal_parts(mine.parts if mine else (), theirs.parts if theirs else ())
-            if unequal:
-                names.setdefault(run.schedule, set()).update(unequal)
-    controlled = any(run.schedule == "control" for run in runs)
-    if reference.repeats is False:
-        kind, tells = "run", "one executable does not repeat itself"
-    elif not controlled:
-        kind, tells = "unknown", "there was no control"
-    elif "control" in names:
-        kind, tells = "process", "a second serial build differs as well"
-    else:
-        kind, tells = "schedule", "a second serial build agrees"
-    places = sorted({_place(stage, name) for unequal in names.values() for name in unequal})
-    where = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
-    return {
-        "kind": kind,
-        "kernel": places[0] if places and stage in {"llvm", "object"} else None,
-        "pass": None,
-        "file": None,
-        "line": None,
-        "text": f"{stage} differs{' in ' + where if where else ''}; {tells}",
-    }
-
-
-def _place(stage: str, part: str) -> str:
-    """What a part is about: the kernel of a file of machine code, the part itself otherwise."""
-    return part.removeprefix("obj-file.").partition(".")[0] if stage in {"llvm", "object"} else part
-
-
-def _unequal_parts(left: Sequence[Part], right: Sequence[Part]) -> set[str]:
-    a, b = ({part.name: (part.canonical, part.label) for part in parts} for parts in (left, right))
-    return {name for name in {*a, *b} if a.get(name) != b.get(name)}

@@ -57,7 +57,9 @@ class Artifact:
         """The artifact of `parts`, in the order of their names: files come in the order in which threads
         wrote them.
         """
-        ordered = tuple(sorted(parts, key=lambda part: (part.name, part.canonical, part.raw)))
+        if not parts:
+            return Artifact.missing(stage, "it has no parts")
+        ordered = tuple(sorted(parts, key=lambda part: (part.name, part.label, part.canonical, part.raw)))
         return Artifact(
             stage,
             _combined([(part.name, part.label, part.raw) for part in ordered]),
@@ -72,9 +74,9 @@ class Artifact:
 
 
 def _combined(parts: list[tuple[str, str, str]]) -> str:
-    # A stage with one part has that part's digest, so that the digest a status shows is the name of a stored
-    # blob.
-    if len(parts) == 1:
+    # A text has its own digest, so that the digest a status shows is the name of a stored blob. Where a label
+    # tells what the bytes are, it counts: four zeros of f32 are not four zeros of i32.
+    if len(parts) == 1 and not parts[0][1]:
         return parts[0][2]
     return digest("".join(f"{name}\0{label}\0{value}\n" for name, label, value in parts).encode())
 

@@ -11,10 +11,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pcvd.core.compare import AGREE, INCONCLUSIVE
+from pcvd.core.events import (
+    Asked,
+    Declared,
+    Discover,
+    Ended,
+    Outdated,
+    Recovered,
+    Saved,
+    Validate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pcvd.core.events import (
+        Event,
+        Known,
+        Order,
+    )
     from pcvd.core.model import TargetSpec
 
 MOST_TOGETHER = 32
@@ -26,130 +41,22 @@ MOST_TRIES = 3
 """How often a target is built again because its files changed meanwhile, when no further save asks for it."""
 
 
-# -- events ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A verdict from an earlier life: `reads` maps path to digest, `fresh` tells whether all of them are
-    still so.
-    """
-
-    entry: str
-    verdict: str
-    cohort: tuple[str, ...]
-    reads: Mapping[str, str | None]
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """The daemon remembers these verdicts."""
-
-    known: tuple[Known, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """The targets that exist, as the settings name them (`source` is None) or as one model file declares
-    them.
-    """
-
-    targets: tuple[TargetSpec, ...]
-    source: str | None = None
-    reads: frozenset[str] = frozenset()
-    """Paths that the discovery depended on: when one changes, `source` is asked again."""
-    broken: bool = False
-    """`source` could not be imported: what it declared before still exists, and will fail with the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """Files whose contents are other than they were; None for one that is gone.
-
-    `declaring` names model files (relative to the root) among them that may declare targets, `gone` those
-    that did and are no more.
-    """
-
-    changes: Mapping[str, str | None]
-    declaring: frozenset[str] = frozenset()
-    gone: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Somebody wants these targets built, whether fresh or not."""
-
-    entries: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outdated:
-    """What all builds rest on has changed."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One target's verdict, and what its builds read (path to digest)."""
-
-    entry: str
-    verdict: str
-    reads: Mapping[str, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The order under way has ended.
-
-    `again`: targets that fell victim to a neighbour's failure; each such round has fewer targets. `changed`:
-    targets whose files were edited while they were built.
-    """
-
-    judged: tuple[Judged, ...] = ()
-    again: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    failed: bool = False
-    """The order could not be carried out at all; a discovery is tried again when somebody asks."""
-
-
-Event = Recovered | Declared | Saved | Asked | Outdated | Ended
-
-
-# -- orders ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Discover:
-    """Ask these model files which targets they declare."""
-
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Validate:
-    """Build this cohort in one round. `why` says what made it necessary."""
-
-    cohort: tuple[str, ...]
-    why: str
-
-
-Order = Discover | Validate
-
-
-# -- the machine -----------------------------------------------------------------------------------
-
-
 @dataclass(slots=True)
 class _Target:
     spec: TargetSpec
     source: str | None
     verdict: str | None = None
-    cohort: tuple[str, ...] = ()
+    differed: tuple[str, ...] = ()
+    """The cohort in which it last differed. Only a verdict clears it: what could not be compared does not."""
     reads: dict[str, str | None] = field(default_factory=dict)
     fresh: bool = False
     tries: int = 0
+
+    def judged(self, verdict: str, cohort: tuple[str, ...]) -> None:
+        """Take in a verdict on the files as they were read."""
+        self.verdict, self.fresh, self.tries = verdict, True, 0
+        if verdict != INCONCLUSIVE:
+            self.differed = () if verdict == AGREE else cohort
 
 
 class Plan:
@@ -167,6 +74,10 @@ class Plan:
         self._under_way: Order | None = None
         self._touched: dict[str, str] = {}
         """Targets of the cohort under way whose files changed meanwhile, and through what."""
+        self._meanwhile: dict[str, str | None] = {}
+        """What was saved since the order under way began: what it reads is known only when it ends."""
+        self._gone: set[str] = set()
+        """Model files that went since then: what they declared is no more, whatever the order found."""
 
     # what others may ask
 
@@ -184,10 +95,12 @@ class Plan:
         """`path` itself where some target or discovery read it, or the paths below it that were read,
         where it is a folder.
         """
-        if path in self._readers or any(path in reads for reads in self._sources.values()):
+        known = {*self._readers, *(read for reads in self._sources.values() for read in reads)}
+        if path in known:
             return {path}
         below = path.rstrip("/") + "/"
-        return {read for read in self._readers if read.startswith(below)}
+        found = {read for read in known if read.startswith(below)}
+        return found or ({path} if self._under_way is not None else set())
 
     @property
     def sources(self) -> frozenset[str]:
@@ -252,24 +165,32 @@ class Plan:
 
     def _declared(self, event: Declared) -> None:
         if event.source is not None:
+            if event.source in self._gone:
+                return
             self._sources[event.source] = event.reads
+            if not event.reads.isdisjoint(self._meanwhile):
+                self._discoveries[event.source] = None
         if event.broken:
             return
+        declared = {spec.entry for spec in event.targets}
         for entry in [entry for entry, target in self._targets.items() if target.source == event.source]:
-            if entry not in {spec.entry for spec in event.targets}:
+            if entry not in declared:
                 self._forget(entry)
         for spec in event.targets:
-            before = self._targets.get(spec.entry)
-            if before is not None and before.source != event.source and event.source is not None:
-                continue  # the settings name it already, with arguments of their own
-            if before is None:
-                self._remember(spec, event.source)
-            else:
-                otherwise = before.spec.args != spec.args
-                before.spec, before.source = spec, event.source
-                if otherwise:
-                    before.fresh = False
-                    self._want(spec.entry, "its arguments are declared otherwise")
+            self._declare(spec, event.source)
+
+    def _declare(self, spec: TargetSpec, source: str | None) -> None:
+        known = self._targets.get(spec.entry)
+        if known is None:
+            self._remember(spec, source)
+        elif (
+            source is None or known.source == source
+        ):  # else the settings name it, with arguments of their own
+            otherwise = known.spec.args != spec.args
+            known.spec, known.source = spec, source
+            if otherwise:
+                known.fresh = False
+                self._want(spec.entry, "its arguments are declared otherwise")
 
     def _remember(self, spec: TargetSpec, source: str | None) -> None:
         target = self._targets[spec.entry] = _Target(spec, source)
@@ -277,7 +198,8 @@ class Plan:
         if known is None:
             self._want(spec.entry, "new")
             return
-        target.verdict, target.cohort, target.fresh = known.verdict, known.cohort, known.fresh
+        target.judged(known.verdict, known.cohort)
+        target.fresh = known.fresh
         self._reads(spec.entry, known.reads)
         if not known.fresh:
             self._want(spec.entry, "changed while no daemon ran")
@@ -286,6 +208,11 @@ class Plan:
         for file in event.gone:
             self._declared(Declared((), file))
             self._sources.pop(file, None)
+            self._discoveries.pop(file, None)
+            if self._under_way is not None:
+                self._gone.add(file)
+        if self._under_way is not None:
+            self._meanwhile |= event.changes
         touched = {source for source, reads in self._sources.items() if not reads.isdisjoint(event.changes)}
         for file in sorted(touched | event.declaring):
             self._discoveries[file] = None
@@ -293,7 +220,8 @@ class Plan:
             for entry in sorted(self._readers.get(path, ())):
                 if self._targets[entry].reads[path] != digest:
                     self._targets[entry].fresh = False
-                    self._want(entry, f"{path} was saved")
+                    if self.state(entry) != "building":  # whether the build has seen it, its end will tell
+                        self._want(entry, f"{path} was saved")
 
     def _want(self, entry: str, why: str) -> None:
         if entry not in self._targets:
@@ -305,30 +233,50 @@ class Plan:
 
     def _ended(self, event: Ended) -> None:
         order, self._under_way = self._under_way, None
-        touched, self._touched = self._touched, {}
         cohort = order.cohort if isinstance(order, Validate) else ()
         if isinstance(order, Discover) and event.failed:
             self._postponed |= dict.fromkeys(order.files)
         for judged in event.judged:
             target = self._targets.get(judged.entry)
-            if target is None:
-                continue  # its declaration went while it was built
-            target.verdict, target.cohort, target.tries = judged.verdict, cohort, 0
-            target.fresh = judged.entry not in touched
-            self._reads(judged.entry, judged.reads)
+            if target is not None:  # its declaration may have gone while it was built
+                target.judged(judged.verdict, cohort)
+                self._reads(judged.entry, judged.reads)
         for entry in event.again:
             self._want(entry, "its round could not be finished")
         for entry in event.changed:
-            if entry in self._targets and self._targets[entry].tries < MOST_TRIES:
-                self._targets[entry].tries += 1
-                self._want(entry, "its files changed while it was built")
+            self._try_again(entry)
+        self._catch_up(cohort)
+
+    def _try_again(self, entry: str) -> None:
+        target = self._targets.get(entry)
+        if target is None:
+            return
+        target.fresh = False
+        if target.tries < MOST_TRIES:
+            target.tries += 1
+            self._want(entry, "its files changed while it was built")
+
+    def _catch_up(self, cohort: tuple[str, ...]) -> None:
+        """What happened to the cohort while it was built: only now is it known what it read."""
+        touched, self._touched = self._touched, {}
+        meanwhile, self._meanwhile = self._meanwhile, {}
+        self._gone.clear()
+        for path, digest in meanwhile.items():
+            for entry in sorted(self._readers.get(path, set()).intersection(cohort)):
+                if self._targets[entry].reads[path] != digest:
+                    touched.setdefault(entry, f"{path} was saved")
         for entry, why in touched.items():
-            self._want(entry, why)
+            if entry in self._targets:
+                self._targets[entry].fresh = False
+                self._want(entry, why)
 
     def _reads(self, entry: str, reads: Mapping[str, str | None]) -> None:
         target = self._targets[entry]
         for path in target.reads:
-            self._readers.get(path, set()).discard(entry)
+            readers = self._readers[path]
+            readers.discard(entry)
+            if not readers:
+                del self._readers[path]
         target.reads = dict(reads)
         for path in reads:
             self._readers.setdefault(path, set()).add(entry)
@@ -356,13 +304,20 @@ class Plan:
         Neighbours matter: a target that differed in a cohort of three says nothing of that difference when it
         is built alone.
         """
-        chosen = dict.fromkeys(list(self._pending)[:MOST_TOGETHER])
-        why = self._pending[next(iter(chosen))]
-        for entry in list(chosen):
-            target = self._targets[entry]
-            if target.verdict not in {None, AGREE, INCONCLUSIVE}:
-                chosen |= dict.fromkeys(other for other in target.cohort if other in self._targets)
+        chosen: dict[str, None] = {}
+        why = next(iter(self._pending.values()))
+        for entry in self._pending:
+            neighbours = [other for other in self._targets[entry].differed if self._comes_along(other)]
+            together = chosen | dict.fromkeys([entry, *neighbours])
+            if chosen and len(together) > MOST_TOGETHER:
+                break
+            chosen = together
         for entry in chosen:
             self._pending.pop(entry, None)
         declared = [entry for entry in self._targets if entry in chosen]
         return Validate(tuple(declared), why)
+
+    def _comes_along(self, neighbour: str) -> bool:
+        # Who could not be compared may have been what broke the round, and would break it for ever.
+        target = self._targets.get(neighbour)
+        return target is not None and (neighbour in self._pending or target.verdict != INCONCLUSIVE)

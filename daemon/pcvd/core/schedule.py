@@ -7,9 +7,12 @@ the middle one in its place.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pcvd.core.errors import UsageError
+
+_NUMBER = re.compile("[1-9][0-9]{0,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def parse(text: str) -> Schedule:
     if text in {"serial", "control"}:
         return Schedule(text)
     kind, colon, count = text.partition(":")
-    if colon and kind in {"threads", "processes"} and count.isascii() and count.isdigit() and int(count) > 0:
+    if colon and kind in {"threads", "processes"} and _NUMBER.fullmatch(count):
         return Schedule(kind, int(count))
     raise UsageError(f'unknown schedule "{text}"', hint="serial, control, threads:N or processes:N")
 

@@ -1,0 +1,122 @@
+"""What the plan hears of and what it orders: frozen records, so that a history can be replayed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pcvd.core.model import TargetSpec
+
+# -- events ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A verdict from an earlier life: `reads` maps path to digest, `fresh` tells whether all of them are
+    still so.
+    """
+
+    entry: str
+    verdict: str
+    cohort: tuple[str, ...]
+    reads: Mapping[str, str | None]
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The daemon remembers these verdicts."""
+
+    known: tuple[Known, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The targets that exist, as the settings name them (`source` is None) or as one model file declares
+    them.
+    """
+
+    targets: tuple[TargetSpec, ...]
+    source: str | None = None
+    reads: frozenset[str] = frozenset()
+    """Paths that the discovery depended on: when one changes, `source` is asked again."""
+    broken: bool = False
+    """`source` could not be imported: what it declared before still exists, and will fail with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Files whose contents are other than they were; None for one that is gone.
+
+    `declaring` names model files (relative to the root) among them that may declare targets, `gone` those
+    that did and are no more.
+    """
+
+    changes: Mapping[str, str | None]
+    declaring: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody wants these targets built, whether fresh or not."""
+
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """What all builds rest on has changed."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One target's verdict, and what its builds read (path to digest)."""
+
+    entry: str
+    verdict: str
+    reads: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The order under way has ended.
+
+    `again`: targets that fell victim to a neighbour's failure; each such round has fewer targets. `changed`:
+    targets whose files were edited while they were built.
+    """
+
+    judged: tuple[Judged, ...] = ()
+    again: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    failed: bool = False
+    """The order could not be carried out at all; a discovery is tried again when somebody asks."""
+
+
+Event = Recovered | Declared | Saved | Asked | Outdated | Ended
+
+
+# -- orders ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Discover:
+    """Ask these model files which targets they declare."""
+
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Validate:
+    """Build this cohort in one round. `why` says what made it necessary."""
+
+    cohort: tuple[str, ...]
+    why: str
+
+
+Order = Discover | Validate

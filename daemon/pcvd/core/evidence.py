@@ -1,0 +1,201 @@
+"""Evidence: what a verdict rests on, in the shape of the status JSON. Told whatever the verdict is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pcvd.core.model import STAGES, Build, OutputDelta, Part, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known beside the runs.
+
+    `tolerate`: stages whose differences do not fail. `deltas`: distances of differing output leaves, per
+    target. `changed`: per target, the files it read that were edited while it was built. `unreadable`:
+    digests of artifacts that the store could not give back.
+    """
+
+    tolerate: tuple[str, ...]
+    deltas: Mapping[str, Sequence[OutputDelta]]
+    changed: Mapping[str, Sequence[str]]
+    unreadable: frozenset[str] = frozenset()
+
+
+def differing_stages(reference: Build, builds: Sequence[Build]) -> tuple[str, ...]:
+    """The stages at which some build differs. Absent on one side is a difference; absent on both is no
+    evidence.
+    """
+    return tuple(
+        stage
+        for stage in STAGES
+        if any(canonical_digest(build, stage) != canonical_digest(reference, stage) for build in builds)
+    )
+
+
+def canonical_digest(build: Build, stage: str) -> str | None:
+    """The canonical digest of a build at `stage`; None where it has no artifact there."""
+    artifact = build.artifact(stage)
+    return artifact.canonical if artifact is not None else None
+
+
+def unreadable(build: Build, facts: Facts) -> str | None:
+    """Which artifact of the build the store could not give back, as a sentence; None where all are there."""
+    for artifact in build.artifacts:
+        if any(facts.unreadable & {part.raw, part.canonical} for part in artifact.parts):
+            return f"its {artifact.stage} could not be read back from the store"
+    return None
+
+
+def digests(target: str, runs: Sequence[Run], reference: Build) -> dict[str, dict[str, str | None]]:
+    """Stage to schedule to canonical digest; where the copies of a schedule disagree, one that differs
+    from the reference.
+    """
+    table: dict[str, dict[str, str | None]] = {}
+    for stage in STAGES:
+        mine = canonical_digest(reference, stage)
+        table[stage] = {}
+        for run in runs:
+            digests = [canonical_digest(build, stage) for build in run.of(target)]
+            table[stage][run.schedule] = next((one for one in digests if one != mine), mine)
+    return table
+
+
+def outputs(target: str, differs: bool, facts: Facts) -> dict[str, Any]:
+    """How far the outputs are apart, over all leaves and schedules."""
+    if not differs:
+        return {"bitwise": True, "max_abs": 0.0, "max_rel": 0.0, "within_tolerance": True}
+    deltas = facts.deltas.get(target, ())
+    return {
+        "bitwise": False,
+        "max_abs": _largest([delta.max_abs for delta in deltas]),
+        "max_rel": _largest([delta.max_rel for delta in deltas]),
+        "max_ulps": _largest([delta.max_ulps for delta in deltas]),
+        "within_tolerance": bool(deltas) and all(delta.within_tolerance for delta in deltas),
+    }
+
+
+def _largest(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return max(known) if known else None
+
+
+def evidence(target: str, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
+    """What was built under which circumstances, and how each schedule compares with the reference."""
+    references = runs[0].of(target) if runs else ()
+    return {
+        "rounds": 1,
+        "cohort": len(set(runs[0].order)) if runs else 0,
+        "schedules": {run.schedule: _schedule_evidence(target, run, runs[0], facts) for run in runs},
+        "repeat_runs_equal": references[0].repeats if references else None,
+        "rules": _rules(target, runs),
+    }
+
+
+def _schedule_evidence(target: str, run: Run, reference: Run, facts: Facts) -> dict[str, Any]:
+    builds, mine = run.of(target), reference.of(target)
+    comparable = bool(builds) and bool(mine) and all(build.failure is None for build in (*builds, mine[0]))
+    differing = differing_stages(mine[0], builds) if comparable else ()
+    absent = {stage for stage in STAGES if comparable and canonical_digest(mine[0], stage) is None} - set(
+        differing
+    )
+    deltas = [delta.max_abs for delta in facts.deltas.get(target, ()) if delta.schedule == run.schedule]
+    return {
+        "builds": len(run.builds),
+        "peak_in_flight": run.peak_in_flight,
+        "wall_s": run.wall_ns / 1e9,
+        "speed_up": speed_up(run, reference),
+        "identical_stages": [
+            stage for stage in STAGES if comparable and stage not in differing and stage not in absent
+        ],
+        "differing_stages": list(differing),
+        "output_bitwise": comparable and "output" not in differing,
+        "max_abs": 0.0 if comparable and "output" not in differing else _largest(deltas),
+        "affinity": list(run.affinity),
+        "stored": {
+            "artifacts": sum(len(artifact.parts) for build in builds for artifact in build.artifacts),
+            "identical": comparable
+            and not differing
+            and not any(unreadable(build, facts) for build in builds),
+        },
+    }
+
+
+def speed_up(run: Run, reference: Run) -> float | None:
+    """How many times faster than one after another: what the run's builds took in the reference, over the
+    run's wall time.
+
+    Copies count as often as they were built. None where something of it was not built.
+    """
+    alone = {
+        build.target: build.ended_ns - build.began_ns for build in reference.builds if build.failure is None
+    }
+    if not run.wall_ns or any(build.failure is not None or build.target not in alone for build in run.builds):
+        return None
+    return sum(alone[build.target] for build in run.builds) / run.wall_ns
+
+
+def _rules(target: str, runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Per stage whose raw bytes differ although the canonical ones agree: the rules that make them agree."""
+    builds = [build for run in runs for build in run.of(target)]
+    told: dict[str, list[str]] = {}
+    for stage in STAGES:
+        artifacts = [
+            artifact for artifact in (build.artifact(stage) for build in builds) if artifact is not None
+        ]
+        if (
+            len({artifact.raw for artifact in artifacts}) > 1
+            and len({one.canonical for one in artifacts}) == 1
+        ):
+            told[stage] = sorted({rule for one in artifacts for part in one.parts for rule in part.rules})
+    return told
+
+
+def cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> dict[str, Any] | None:
+    """Where the first differing stage differs, and whether the control tells schedule from process.
+
+    `kind` is `schedule` where a second serial build agrees, `process` where it does not, `run` where an
+    executable contradicts itself, and `unknown` without a control.
+    """
+    mine = reference.artifact(stage)
+    names: dict[str, set[str]] = {}
+    for run in runs[1:]:
+        for build in run.of(target):
+            theirs = build.artifact(stage)
+            unequal = unequal_parts(mine.parts if mine else (), theirs.parts if theirs else ())
+            if unequal:
+                names.setdefault(run.schedule, set()).update(unequal)
+    controlled = any(run.schedule == "control" for run in runs)
+    if stage == "output" and any(build.repeats is False for run in runs for build in run.of(target)):
+        kind, tells = "run", "one executable does not repeat itself"
+    elif not controlled:
+        kind, tells = "unknown", "there was no control"
+    elif "control" in names:
+        kind, tells = "process", "a second serial build differs as well"
+    else:
+        kind, tells = "schedule", "a second serial build agrees"
+    places = sorted({_place(stage, name) for unequal in names.values() for name in unequal})
+    where = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+    return {
+        "kind": kind,
+        "kernel": places[0] if places and stage in {"llvm", "object"} else None,
+        "pass": None,
+        "file": None,
+        "line": None,
+        "text": f"{stage} differs{' in ' + where if where else ''}; {tells}",
+    }
+
+
+def _place(stage: str, part: str) -> str:
+    """What a part is about: the kernel of a file of machine code, the part itself otherwise."""
+    return part.removeprefix("obj-file.").partition(".")[0] if stage in {"llvm", "object"} else part
+
+
+def unequal_parts(left: Sequence[Part], right: Sequence[Part]) -> set[str]:
+    """The names of the parts that only one side has, or that differ."""
+    a, b = ({part.name: (part.canonical, part.label) for part in parts} for parts in (left, right))
+    return {name for name in {*a, *b} if a.get(name) != b.get(name)}

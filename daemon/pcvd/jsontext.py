@@ -1,0 +1,44 @@
+"""JSON as pcv writes it: infinities survive, and so does text that is no valid UTF-8."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import msgspec
+
+# An infinite distance is a finding, yet msgspec writes infinity as null. JSON has no word for it, but a
+# number too large for a double reads back as infinity in Python, in JavaScript and in SQLite's own JSON
+# functions.
+_INFINITY = msgspec.Raw(b"1e999")
+_MINUS_INFINITY = msgspec.Raw(b"-1e999")
+
+
+def encode(value: object, *, order: Literal["sorted"] | None = None) -> bytes:
+    """A record, or plain values, as JSON; `order="sorted"` sorts keys. A NaN becomes null.
+
+    Inside fields typed Any, tuples come back as lists and other keys than strings as strings: JSON knows no
+    more.
+    """
+    return msgspec.json.encode(_plain(msgspec.to_builtins(value, str_keys=True)), order=order)
+
+
+def clean(text: str) -> str:
+    """`text` as valid UTF-8: it may quote a file name that is none, which Python holds as lone surrogates."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(value: Any) -> Any:  # any JSON value
+    match value:
+        case str():
+            return clean(value)
+        case float():
+            if math.isinf(value):
+                return _INFINITY if value > 0 else _MINUS_INFINITY
+            return value
+        case dict():
+            return {clean(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
