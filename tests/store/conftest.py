@@ -23,7 +23,7 @@ class Make:
 
     def part(self, text: str) -> Part:
         raw, canonical = digest(f"raw {text}".encode()), digest(f"canonical {text}".encode())
-        return Part("main", raw, canonical, len(text), "f32[2]", ("module-id",))
+        return Part("main", raw, canonical, len(text), "", ("module-id",))
 
     def build(self, target: str, salt: str = "", copy: int = 0) -> Build:
         stages = [

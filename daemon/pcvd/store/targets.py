@@ -6,7 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core.model import Read, TargetSpec
-from pcvd.store.codec import clean, decode, encode, name_column, name_of, row
+from pcvd.jsontext import clean
+from pcvd.store.codec import decode, encode, name_column, name_of, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

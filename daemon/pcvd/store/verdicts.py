@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core.model import Judgement
+from pcvd.jsontext import clean
 from pcvd.store import targets
-from pcvd.store.codec import clean, decode, strings
+from pcvd.store.codec import decode, strings
 from pcvd.store.records import HistoryRow, Standing
 
 if TYPE_CHECKING:
