@@ -48,7 +48,7 @@ def written(root, file, text):
     path = Path(root, file)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(textwrap.dedent(text), encoding="utf-8")
-    return str(path)
+    return path
 
 
 def until(holds, what, within=PATIENCE_S):
@@ -65,8 +65,8 @@ class Workshop:
 
     def __init__(self, root, **settings):
         self.root = os.path.realpath(root)
-        self.settings = Settings(self.root, "pcv.toml", platform="cpu", timeout_s=120.0, **{})
-        self.settings = replace(self.settings, **settings)
+        defaults = Settings(self.root, "pcv.toml", platform="cpu", timeout_s=120.0)
+        self.settings = replace(defaults, **settings)
         self.objects = places.state(self.root, "objects")
         self.blobs = Blobs(self.objects)
         self.files = Files()
@@ -91,8 +91,12 @@ class Workshop:
         self.loop.close()
         gc.collect()  # a connection that was left open is to show here, not in some later test
 
+    def path(self, *names):
+        """A path in the project."""
+        return Path(self.root, *names)
+
     def write(self, file, text):
-        """Write a file of the project; its absolute path."""
+        """Write a file of the project; its path."""
         return written(self.root, file, text)
 
     def call(self, work):
@@ -179,14 +183,17 @@ class Project:
         self.runtime = runtime
         self.started = []
 
+    def path(self, *names):
+        """A path in the project."""
+        return Path(self.root, *names)
+
     def write(self, file, text):
-        """Write a file of the project in place; its absolute path."""
+        """Write a file of the project in place; its path."""
         return written(self.root, file, text)
 
     def rename_over(self, file, text):
         """Save a file as editors do: a new one beside it, renamed over it."""
-        unfinished = written(self.root, f"{file}.new", text)
-        os.replace(unfinished, Path(self.root, file))
+        written(self.root, f"{file}.new", text).replace(self.path(file))
 
     def pcvctl(self, *arguments, cwd=None, **env):
         """Run a command to its end."""
@@ -227,7 +234,7 @@ class Project:
     @property
     def socket(self):
         """The path of the daemon's socket."""
-        return os.path.join(self.runtime, "pcv", os.path.basename(places.socket_path(self.root)))
+        return str(Path(self.runtime, "pcv", Path(places.socket_path(self.root)).name))
 
     def ask(self, method, path, body=None, **headers):
         """One request by raw HTTP: status, headers, body."""
@@ -241,7 +248,7 @@ class Project:
 
     @contextlib.contextmanager
     def events(self):
-        """The status documents of /v1/events as they come: an iterator. The first has come when this is entered."""
+        """The status documents of /v1/events as they come: an iterator. The first has come already."""
         door = Door(self.socket)
         try:
             door.request("GET", "/v1/events")

@@ -138,7 +138,7 @@ def locked(root: str) -> bool:
 
 def _spawn(root: str, log: str) -> subprocess.Popen[bytes]:
     try:
-        os.makedirs(places.state(root), exist_ok=True)
+        os.makedirs(places.state(root), mode=0o700, exist_ok=True)
         with open(log, "wb") as out:
             # A session of its own: neither the terminal's Ctrl-C nor its closing reaches the daemon.
             return subprocess.Popen(

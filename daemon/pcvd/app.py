@@ -137,6 +137,9 @@ def prepare_state(root: str) -> None:
     state = Path(places.state(root))
     try:
         state.mkdir(mode=0o700, exist_ok=True)
+        state.chmod(
+            0o700
+        )  # somebody else may have made it; what models read and compute is nobody's business
         (state / "objects").mkdir(mode=0o700, exist_ok=True)
         ignore = state / ".gitignore"
         if not ignore.exists():

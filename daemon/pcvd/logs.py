@@ -48,7 +48,11 @@ def configure(file: Path | None, *, terminal: Terminal, level: int = logging.INF
     if terminal is not Terminal.NOTHING:
         shown = logging.StreamHandler(sys.stderr)
         lines = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        shown.setFormatter(_formatter([lines if terminal is Terminal.LINES else _progress]))
+        shown.setFormatter(
+            _formatter(
+                [lines] if terminal is Terminal.LINES else [structlog.processors.format_exc_info, _progress]
+            )
+        )
         handlers.append(shown)
     logging.basicConfig(level=level, handlers=handlers or [logging.NullHandler()], force=True)
     for noisy in ("uvicorn", "uvicorn.error", "watchfiles", "asyncio", "aiosqlite"):

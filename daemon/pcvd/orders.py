@@ -119,21 +119,13 @@ class Orders:
         builders = await self._ready()
         found = await builders.discover(order.files)
         log.info("discovered", files=list(order.files), targets=[target.entry for target in found.targets])
-        problems: dict[str, tuple[Problem, ...]] = dict.fromkeys(order.files, ())
-        for problem in found.problems:
-            # A file that can't be imported may fail in another one that it imports; it is shown where it
-            # fails.
-            about = problem.file if problem.file in problems else order.files[0]
-            problems[about] = (*problems[about], problem)
+        problems = {file: (found.problems[file],) if file in found.problems else () for file in order.files}
         declared = []
         for file in order.files:
             targets = tuple(target for target in found.targets if target.path == file)
-            reads = frozenset(
-                read.name for read in found.reads.get(file, ()) if read.kind in {"file", "absent"}
-            )
-            reads |= {f"{self._settings.root.rstrip('/')}/{file}"}
-            broken = file not in found.reads or any(problem.file == file for problem in found.problems)
-            declared.append(events.Declared(targets, file, reads, broken=broken and not targets))
+            reads = {read.name for read in found.reads.get(file, ()) if read.kind in {"file", "absent"}}
+            reads.add(f"{self._settings.root.rstrip('/')}/{file}")
+            declared.append(events.Declared(targets, file, frozenset(reads), broken=file in found.problems))
         return Finished((*declared, events.Ended()), {**problems, "workers": ()})
 
     async def _validate(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Finished:

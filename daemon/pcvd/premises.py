@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -73,15 +74,23 @@ async def _versions(python: str) -> dict[str, str | None]:
         async with asyncio.timeout(_ASK_TIMEOUT_S):
             out, err = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise SetupError(
             f"{python} gave no answer within {_ASK_TIMEOUT_S} s", hint="`python` in pcv.toml"
         ) from None
+    finally:
+        if process.returncode is None:  # given up, or cancelled
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
     if process.returncode:
         words = err.decode(errors="replace").strip().splitlines()[-1:] or [
             f"exit status {process.returncode}"
         ]
         raise SetupError(f"{python} cannot run: {words[0]}", hint="`python` in pcv.toml")
-    versions: dict[str, str | None] = msgspec.json.decode(out)
-    return versions
+    try:
+        return msgspec.json.decode(out, type=dict[str, str | None])
+    except msgspec.DecodeError:
+        said = out.decode(errors="replace").strip()[:60]
+        raise SetupError(
+            f"{python} is no Python interpreter: it answered {said!r}", hint="`python` in pcv.toml"
+        ) from None

@@ -44,6 +44,9 @@ class Watch:
         # The project's own file counts wherever the watched folders are.
         folders = sorted({*self._folders, self._root} if self._root not in self._folders else self._folders)
         only_settings = self._root not in self._folders
+        absent = [folder for folder in folders if not os.path.isdir(folder)]
+        if absent:  # the watcher itself would wait for ever, and say nothing
+            raise SetupError(f"cannot watch {', '.join(absent)}: no such folder", hint="`watch` in pcv.toml")
         try:
             async for events in watchfiles.awatch(
                 *folders,
@@ -51,7 +54,6 @@ class Watch:
                 debounce=_LONGEST_SETTLE_MS,
                 step=max(1, self._settle_ms),
                 recursive=True,
-                raise_interrupt=False,
                 ignore_permission_denied=True,
             ):
                 paths = {path for _change, path in events}

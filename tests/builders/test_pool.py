@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -79,7 +80,9 @@ def test_a_zygote_that_died_is_replaced_and_takes_its_workers_along(shop, eventu
     pid = shop.pool._zygotes._zygotes["reference"].process.pid
     (orphan,) = (worker.pid for worker in shop.pool._waiting["reference"])
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == "zombie", "it dies too")
+    eventually(
+        lambda: not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == "zombie", "it dies too"
+    )
     assert shop.built(SPEC)
     assert pid not in zygote_pids(shop)
 
@@ -123,12 +126,29 @@ def test_closing_leaves_neither_processes_nor_files(open_workshop, eventually):
 def test_closing_amid_a_build_ends_it(open_workshop, eventually):
     before = children()
     with open_workshop() as shop:
-        shop.write("slow.py", "import time\ndef model(x):\n    open(__file__ + '.on', 'w')\n    time.sleep(1000)\n")
+        shop.write(
+            "slow.py", "import time\ndef model(x):\n    open(__file__ + '.on', 'w')\n    time.sleep(1000)\n"
+        )
         shop.loop.call_soon_threadsafe(_begin, shop)
-        eventually(lambda: os.path.exists(os.path.join(shop.root, "slow.py.on")), "the build is under way")
+        eventually(lambda: shop.path("slow.py.on").exists(), "the build is under way")
         working = shop.working
         shop.loop.call_soon_threadsafe(working.cancel)
         eventually(working.done, "the order is given up")
+    assert children() <= before
+
+
+def test_closing_while_a_zygote_starts_ends_it(open_workshop, eventually):
+    before = children()
+    with open_workshop() as shop:
+
+        async def prepare():
+            shop.working = asyncio.current_task()
+            await shop.pool.prepare()
+
+        starting = asyncio.run_coroutine_threadsafe(prepare(), shop.loop)
+        eventually(lambda: children() - before, "a zygote is on its way")
+        shop.loop.call_soon_threadsafe(shop.working.cancel)
+        eventually(starting.done, "the start is given up")
     assert children() <= before
 
 
@@ -152,8 +172,10 @@ def bare_python(tmp_path_factory):
 
 
 def refused(open_workshop, **settings):
-    """What a pool under these settings says when it is asked to build. The exception itself is let go of, with
-    all that its frames hold: a connection left open is to show in the test that left it.
+    """What a pool under these settings says when it is asked to build.
+
+    The exception itself is let go of, with all that its frames hold: a connection left open is to show in the
+    test that left it.
     """
     with open_workshop(**settings) as shop:
         try:
@@ -170,7 +192,9 @@ def test_an_interpreter_without_jax_is_named(open_workshop, bare_python):
     assert "`python`" in hint
 
 
-@pytest.mark.parametrize(("python", "words"), [("/nowhere/python", "No such file"), ("/bin/true", "did not become")])
+@pytest.mark.parametrize(
+    ("python", "words"), [("/nowhere/python", "No such file"), ("/bin/true", "did not become")]
+)
 def test_what_is_no_interpreter_is_named(python, words, open_workshop):
     message, _ = refused(open_workshop, python=python)
     assert python in message

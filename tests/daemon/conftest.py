@@ -47,7 +47,7 @@ def settings():
 
 @pytest.fixture(scope="session")
 def fresh():
-    """Have a daemon judge everything pending: `fresh(project)` gives the status, all of whose targets are fresh."""
+    """Have a daemon judge everything pending; the status, in which all targets are fresh."""
 
     def wait(project, code=0):
         document = project.json("wait", "--timeout", "120", code=code)

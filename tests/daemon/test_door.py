@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import socket
 import stat
 import threading
+from pathlib import Path
 
 import pytest
-
-from pcv_config import places
 
 FIRST = "models/first.py:model"
 
@@ -26,20 +24,21 @@ def project(new_project, files, fresh):
     made.end()
 
 
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
 def test_the_socket_is_this_users_alone(project):
-    assert stat.S_IMODE(os.stat(project.socket).st_mode) == 0o600
-    folder = os.path.dirname(project.socket)
-    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
-    locks = [name for name in os.listdir(folder) if name.endswith(".lock")]
-    assert {stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) for name in locks} == {0o600}
+    path = Path(project.socket)
+    assert mode(path) == 0o600
+    assert mode(path.parent) == 0o700
+    assert {mode(lock) for lock in path.parent.glob("*.lock")} == {0o600}
 
 
 def test_what_is_durable_is_this_users_alone(project):
     for name in ("", "objects", "pcv.sqlite"):
-        mode = stat.S_IMODE(os.stat(places.state(project.root, name)).st_mode)
-        assert mode & 0o077 == 0, name
-    with open(places.state(project.root, ".gitignore")) as file:
-        assert file.read().split() == ["*"]
+        assert mode(project.path(".pcv", name)) & 0o077 == 0, name
+    assert project.path(".pcv", ".gitignore").read_text().split() == ["*"]
 
 
 def test_the_status(project):
@@ -66,7 +65,9 @@ def test_the_status_as_a_table(project):
     assert b"\x1b[" in project.ask("GET", "/v1/status?color=1", Accept="text/plain")[2]
 
 
-@pytest.mark.parametrize("query", ["width=-3", "width=x", "width=", "width=99999999999", "color=2", "fresh=no", "a=b"])
+@pytest.mark.parametrize(
+    "query", ["width=-3", "width=x", "width=", "width=99999999999", "color=2", "fresh=no", "a=b"]
+)
 def test_parameters_that_make_no_sense_do_no_harm(query, project):
     code, _, body = project.ask("GET", f"/v1/status?{query}", Accept="text/plain")
     assert code == 200
@@ -81,7 +82,9 @@ def test_one_target(project):
     assert [one["target"] for one in json.loads(body)["targets"]] == [FIRST]
 
 
-@pytest.mark.parametrize("path", ["/v1/targets/models/none.py:model", "/v1/status?target=x", "/v1/targets/%00%ff"])
+@pytest.mark.parametrize(
+    "path", ["/v1/targets/models/none.py:model", "/v1/status?target=x", "/v1/targets/%00%ff"]
+)
 def test_unknown_targets_are_not_found(path, project):
     code, _, body = project.ask("GET", path)
     assert code == 404
@@ -111,7 +114,9 @@ def test_bad_bodies_are_refused(body, project):
     assert "body" in json.loads(answer)["error"]["message"]
 
 
-@pytest.mark.parametrize("body", [b'{"timeout_s": -1}', b'{"timeout_s": "1"}', b'{"ticket": "1"}', b'{"timeout": 1}'])
+@pytest.mark.parametrize(
+    "body", [b'{"timeout_s": -1}', b'{"timeout_s": "1"}', b'{"ticket": "1"}', b'{"timeout": 1}']
+)
 def test_bad_waits_are_refused(body, project):
     assert project.ask("POST", "/v1/wait", body)[0] == 400
 
@@ -203,7 +208,10 @@ def throw(path, data):
 def test_garbage_does_not_bring_it_down(project):
     dice = random.Random(7)
     pieces = [*GARBAGE, *(dice.randbytes(dice.randrange(1, 3000)) for _ in range(40))]
-    for piece in [*GARBAGE, *(b"POST /v1/recheck HTTP/1.1\r\nHost: a\r\n" + dice.randbytes(50) for _ in range(20))]:
+    for piece in [
+        *GARBAGE,
+        *(b"POST /v1/recheck HTTP/1.1\r\nHost: a\r\n" + dice.randbytes(50) for _ in range(20)),
+    ]:
         for _ in range(2):
             damaged = bytearray(piece)
             for _ in range(min(3, len(damaged))):

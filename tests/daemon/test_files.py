@@ -50,7 +50,7 @@ def test_an_edit_is_seen(old):
 
 def test_an_edit_of_the_same_size_and_time_is_seen(old):
     files = Files()
-    before = os.stat(old)
+    before = old.stat()
     files.digest(str(old))
     old.write_bytes(b"two")
     os.utime(old, ns=(before.st_atime_ns, before.st_mtime_ns))  # the change time cannot be set
@@ -59,7 +59,7 @@ def test_an_edit_of_the_same_size_and_time_is_seen(old):
 
 def test_another_file_renamed_over_it_is_seen(old):
     files = Files()
-    before = os.stat(old)
+    before = old.stat()
     files.digest(str(old))
     other = old.with_name("other")
     other.write_bytes(b"two")
@@ -74,7 +74,7 @@ def test_edits_within_one_tick_of_the_clock_are_seen(tmp_path):
     files = Files()
     for number in range(300):
         data = f"{number:03}".encode()
-        with open(path, "r+b" if number else "wb") as file:
+        with path.open("r+b" if number else "wb") as file:
             file.write(data)
         assert files.digest(str(path)) == of(data)
 

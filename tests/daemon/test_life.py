@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
@@ -51,14 +52,16 @@ def test_the_first_start_judges_everything(project, fresh):
     daemon = project.start()
     assert project.json("start")["pid"] == daemon.pid  # one is enough
     document = fresh(project)
-    assert [(one["target"], one["verdict"]) for one in document["targets"]] == [(FIRST, "agree"), (SECOND, "agree")]
+    assert [(one["target"], one["verdict"]) for one in document["targets"]] == [
+        (FIRST, "agree"),
+        (SECOND, "agree"),
+    ]
     assert project.rounds() == [("new", [FIRST, SECOND])]
     assert "pcvd" in " ".join(daemon.cmdline())
 
 
 def test_the_daemon_has_neither_jax_nor_the_project_in_it(project):
-    with open(f"/proc/{project.started[0].pid}/maps") as file:
-        mapped = file.read()
+    mapped = Path(f"/proc/{project.started[0].pid}/maps").read_text()
     assert "jaxlib" not in mapped
     assert "numpy" not in mapped
 
@@ -74,10 +77,10 @@ def test_a_second_daemon_is_refused_with_the_firsts_pid(project):
 def test_stop_leaves_neither_process_nor_socket(project, eventually):
     processes = family(project.started[0], eventually)
     path = project.socket
-    assert os.path.exists(path)
+    assert Path(path).exists()
     ended = project.pcvctl("stop")
     assert ended.returncode == 0
-    assert not os.path.exists(path)
+    assert not Path(path).exists()
     eventually(lambda: not alive(processes), "all processes are gone", within=30)
     assert project.log("stopped")
 
@@ -144,14 +147,14 @@ def test_a_signal_ends_it_in_order(number, project, eventually):
     project.write("models/second.py", "def model(x):\n    return x - 9.0\n")
     process = project.begin("daemon")
     try:
-        eventually(lambda: os.path.exists(project.socket), "it listens")
+        eventually(lambda: Path(project.socket).exists(), "it listens")
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         assert process.wait(60) in {128 + number, 0}
     finally:
         process.kill()
         process.wait()
-    assert not os.path.exists(project.socket)
+    assert not Path(project.socket).exists()
     eventually(lambda: not alive(children), "its processes follow", within=30)
 
 
@@ -162,8 +165,7 @@ def test_a_database_that_is_none_is_told_and_kept(new_project, files):
     assert ended.returncode == 2
     assert "pcv.sqlite" in ended.stderr
     assert "Traceback" not in ended.stderr
-    with open(path) as file:
-        assert file.read().startswith("these are somebody's notes")
+    assert path.read_text().startswith("these are somebody's notes")
 
 
 def test_an_interpreter_that_says_nonsense_is_a_problem_not_the_end(new_project, files, settings):

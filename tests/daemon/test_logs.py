@@ -17,9 +17,12 @@ def logged(tmp_path):
         file = tmp_path / "pcvd.log"
         head = (
             "import logging, pathlib, structlog\nfrom pcvd import logs\n"
-            f"logs.configure(pathlib.Path({str(file)!r}), terminal=logs.Terminal.{terminal})\nlog = structlog.get_logger()\n"
+            f"logs.configure(pathlib.Path({str(file)!r}), terminal=logs.Terminal.{terminal})\n"
+            "log = structlog.get_logger()\n"
         )
-        ended = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, check=True)
+        ended = subprocess.run(
+            [sys.executable, "-c", head + code], capture_output=True, text=True, check=True
+        )
         return [json.loads(line) for line in file.read_text().splitlines()], ended.stderr
 
     return run
@@ -28,7 +31,12 @@ def logged(tmp_path):
 def test_events_are_json_lines(logged):
     lines, said = logged("log.info('order', targets=['m.py:f'], why=None)\nlog.debug('no')")
     (event,) = lines
-    assert (event["event"], event["level"], event["targets"], event["why"]) == ("order", "info", ["m.py:f"], None)
+    assert (event["event"], event["level"], event["targets"], event["why"]) == (
+        "order",
+        "info",
+        ["m.py:f"],
+        None,
+    )
     assert event["timestamp"].endswith("Z")
     assert said == ""
 
@@ -43,7 +51,9 @@ def test_a_terminal_gets_readable_lines(terminal, logged):
 
 
 def test_progress_leaves_out_what_nobody_waits_for(logged):
-    _, said = logged("log.info('built', schedule='serial', wall_s=1.23456, failed=None, targets=['a', 'b'])", "PROGRESS")
+    _, said = logged(
+        "log.info('built', schedule='serial', wall_s=1.23456, failed=None, targets=['a', 'b'])", "PROGRESS"
+    )
     assert said.split() == ["built", "schedule=serial", "wall_s=1.23", "targets=a,b"]
 
 

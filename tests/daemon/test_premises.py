@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -26,7 +27,9 @@ def present():
 
 def test_versions_are_the_interpreters_own(present):
     code = "import importlib.metadata as m; print(*(m.version(n) for n in ('jax', 'jaxlib', 'numpy')))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert [present["version", name] for name in ("jax", "jaxlib", "numpy")] == told
     assert ("version", "pcv") in present
     assert ("version", "python") in present
@@ -39,8 +42,8 @@ def test_the_same_settings_give_the_same(present):
 @pytest.mark.parametrize(
     "other",
     [
-        {"seed": 1}, {"atol": 0.5}, {"schedules": ("serial", "threads:3")}, {"tolerate": ()}, {"platform": "cpu"},
-        {"paths": ("src",)}, {"env": {"A": "b"}},
+        {"seed": 1}, {"atol": 0.5}, {"schedules": ("serial", "threads:3")}, {"tolerate": ()},
+        {"platform": "cpu"}, {"paths": ("src",)}, {"env": {"A": "b"}},
     ],
     ids=lambda other: next(iter(other)),
 )  # fmt: skip
@@ -80,7 +83,10 @@ def test_affinity_changes_it(present):
         ("#!/bin/sh\necho nonsense\nexit 3\n", "exit status 3"),
         ("#!/bin/sh\necho 'no such module' >&2\nexit 1\n", "no such module"),
         ('#!/bin/sh\necho \'{"python": "3.11", "jax": null, "jaxlib": null, "numpy": "2"}\'\n', "has no JAX"),
-        ('#!/bin/sh\necho \'{"python": "3.11", "jax": "1", "jaxlib": "1", "numpy": null}\'\n', "has no NumPy"),
+        (
+            '#!/bin/sh\necho \'{"python": "3.11", "jax": "1", "jaxlib": "1", "numpy": null}\'\n',
+            "has no NumPy",
+        ),
         ("#!/bin/sh\necho hello\n", "python"),
     ],
 )
@@ -92,3 +98,28 @@ def test_an_interpreter_that_cannot_do_the_work_is_named(text, words, tmp_path):
     with pytest.raises(SetupError, match=words) as caught:
         ask(replace(SETTINGS, python=str(python)))
     assert str(python) in caught.value.message
+
+
+def test_a_question_that_is_given_up_leaves_no_process(tmp_path, eventually):
+    import psutil
+
+    mark = tmp_path / "pid"
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho $$ > {mark}.new\nmv {mark}.new {mark}\nexec sleep 1000\n")
+    python.chmod(0o700)
+
+    async def give_up():
+        asking = asyncio.create_task(premises(replace(SETTINGS, python=str(python))))
+        await asyncio.to_thread(eventually, mark.exists, "it has begun")
+        asking.cancel()
+        await asyncio.wait({asking})
+        assert asking.cancelled()
+
+    asyncio.run(give_up())
+    gc.collect()  # a pipe that was left open is to show here
+    asked = psutil.Process(int(mark.read_text())) if psutil.pid_exists(int(mark.read_text())) else None
+    try:
+        assert asked is None or asked.status() == psutil.STATUS_ZOMBIE
+    finally:
+        if asked is not None:
+            asked.kill()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +13,9 @@ from pcvd.published import Published
 def document(tmp_path):
     (tmp_path / ".pcv").mkdir()
     target = {
-        "target": "m.py:f", "verdict": "agree", "fresh": True, "state": "idle", "reason": None, "first_stage": None,
-        "differing": [], "stages": {}, "output": None, "evidence": {"rounds": 1, "schedules": {}}, "cause": None,
-        "failure": None, "checked_at": "2026-01-01T00:00:00.000Z",
+        "target": "m.py:f", "verdict": "agree", "fresh": True, "state": "idle", "reason": None,
+        "first_stage": None, "differing": [], "stages": {}, "output": None, "cause": None, "failure": None,
+        "evidence": {"rounds": 1, "schedules": {}}, "checked_at": "2026-01-01T00:00:00.000Z",
     }  # fmt: skip
     return {
         "schema": 1,
@@ -30,26 +30,29 @@ def document(tmp_path):
 
 
 def read(root):
-    with open(places.state(root, "status.json")) as file:
-        return json.load(file)
+    return json.loads(Path(places.state(root, "status.json")).read_text())
+
+
+def inode(root):
+    return Path(places.state(root, "status.json")).stat().st_ino
 
 
 def test_both_files_are_written(document):
     Published(document["root"]).write(document)
     assert read(document["root"]) == document
-    with open(places.state(document["root"], "status.txt")) as file:
-        assert "m.py:f" in file.read()
-    assert sorted(os.listdir(places.state(document["root"]))) == ["status.json", "status.txt"]
+    folder = Path(places.state(document["root"]))
+    assert "m.py:f" in (folder / "status.txt").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == ["status.json", "status.txt"]
 
 
 def test_nothing_is_written_while_nothing_changes(document):
     published = Published(document["root"])
     published.write(document)
-    before = os.stat(places.state(document["root"], "status.json"))
+    before = inode(document["root"])
     published.write({**document, "daemon": {**document["daemon"], "uptime_s": 99.0}})
-    assert os.stat(places.state(document["root"], "status.json")).st_ino == before.st_ino
+    assert inode(document["root"]) == before
     published.write({**document, "problems": [{"message": "no", "file": None, "line": None, "hint": None}]})
-    assert os.stat(places.state(document["root"], "status.json")).st_ino != before.st_ino
+    assert inode(document["root"]) != before
 
 
 def test_the_last_words_are_stale(document):

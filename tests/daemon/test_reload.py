@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 FIRST, SECOND = "models/first.py:model", "models/second.py:model"
@@ -109,7 +107,7 @@ def test_an_interpreter_that_cannot_work_degrades_the_daemon(project, after, set
 
 def test_settings_that_vanish_are_a_problem(project, after, settings):
     with after(project, lambda one: one["problems"]) as seen:
-        os.unlink(os.path.join(project.root, "pcv.toml"))
+        project.path("pcv.toml").unlink()
     assert "no pcv.toml" in seen[-1]["problems"][0]["message"]
     with after(project, lambda one: not one["problems"]):
         project.write("pcv.toml", settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sqlite3
 from contextlib import closing
 
@@ -76,9 +75,8 @@ def test_challengers_submit_in_another_order_and_another_zygote(clean):
 
 def test_reads_come_with_digests_and_premises(clean, workshop):
     reads = {(read.kind, read.name): read.digest for read in clean.record.reads["clean.py:forward"]}
-    path = os.path.join(workshop.root, "clean.py")
-    with open(path, "rb") as file:
-        assert reads["file", path] == digest(file.read())
+    path = workshop.path("clean.py")
+    assert reads["file", str(path)] == digest(path.read_bytes())
     assert reads["version", "pcv"] == "0.1.0"
 
 
@@ -189,11 +187,11 @@ def test_loops_whose_code_depends_on_the_order_are_equivalent(workshop, loops):
     found = [one for one in verdicts.values() if one.verdict != "agree"]
     assert found, "XLA gave both loops the same code in either order: this test needs another program"
     for one in found:
-        assert one.verdict == "equivalent"
-        assert one.first_stage in {"llvm", "object"}
-        assert one.output["bitwise"] is True
-        assert one.cause["kernel"]
+        assert (one.verdict, one.output["bitwise"]) == ("equivalent", True)
         assert "tolerated" in one.reason
+    # Threads may meet in an order that leaves one of them as it was; the other then shows it.
+    assert {one.first_stage for one in found} & {"llvm", "object"}
+    assert any(one.cause["kernel"] for one in found)
 
 
 def test_with_nothing_tolerated_the_same_is_a_difference(workshop, loops):
@@ -214,7 +212,9 @@ def test_outputs_may_be_tolerated_within_their_tolerance(factor, verdict, worksh
         """,
     )
     everything = ("jaxpr", "stablehlo", "hlo", "llvm", "object", "executable", "output")
-    outcome = workshop.hold(TargetSpec("near.py:model", X), schedules=("serial", "threads:2"), tolerate=everything)
+    outcome = workshop.hold(
+        TargetSpec("near.py:model", X), schedules=("serial", "threads:2"), tolerate=everything
+    )
     found = judged(outcome)["model"]
     assert (found.verdict, found.output["bitwise"]) == (verdict, False)
     assert found.output["within_tolerance"] is (verdict == "equivalent")
@@ -381,15 +381,15 @@ def test_rows_say_what_the_round_found(stored, clean):
         (run.schedule, run.peak_in_flight) for run in clean.record.runs
     ]
     assert stored("SELECT count(*) FROM builds") == [(sum(len(run.builds) for run in clean.record.runs),)]
-    assert stored("SELECT entry, verdict FROM verdicts JOIN targets ON targets.id = verdicts.target ORDER BY 1") == [
-        ("clean.py:backward", "agree"), ("clean.py:forward", "agree")
-    ]  # fmt: skip
+    verdicts = stored("SELECT entry, verdict FROM verdicts JOIN targets ON targets.id = verdicts.target")
+    assert dict(verdicts) == {"clean.py:backward": "agree", "clean.py:forward": "agree"}
 
 
 def test_stage_rows_have_the_digests_of_the_status(stored, clean):
     rows = stored(
         "SELECT entry, stage, schedule, canonical FROM stages JOIN builds ON builds.id = stages.build "
-        "JOIN runs ON runs.id = builds.run JOIN targets ON targets.id = builds.target WHERE stage != 'locations'"
+        "JOIN runs ON runs.id = builds.run JOIN targets ON targets.id = builds.target "
+        "WHERE stage != 'locations'"
     )
     assert len(rows) > 50
     told = {one.target: one.stages for one in clean.record.judgements}

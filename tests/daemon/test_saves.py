@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 
 import pytest
 
@@ -65,9 +65,7 @@ def test_what_nobody_read_builds_nothing(project, after, fresh):
     project.write("notes.txt", "nothing to do with it\n")
     project.write("models/unrelated.py", "X = 1\n")
     project.write("models/shared.py", "FACTOR = 6.0\n")  # nobody imports it any more
-    with open(os.path.join(project.root, "models", "second.py")) as file:
-        text = file.read()
-    project.write("models/second.py", text)  # saved as it was
+    project.write("models/second.py", project.path("models/second.py").read_text())  # saved as it was
     with after(project, lambda one: settled(one) and len(cohorts(project)) > rounds):
         project.write("models/first.py", "def model(x):\n    return x * 7.0\n")
     assert cohorts(project)[rounds:] == [[FIRST]]
@@ -75,7 +73,9 @@ def test_what_nobody_read_builds_nothing(project, after, fresh):
 
 
 def test_a_broken_save_is_inconclusive_until_it_is_mended(project, after):
-    with after(project, lambda one: target(one, SECOND)["verdict"] == "inconclusive" and settled(one)) as seen:
+    with after(
+        project, lambda one: target(one, SECOND)["verdict"] == "inconclusive" and settled(one)
+    ) as seen:
         project.write("models/second.py", "def model(x):\n    return x -\n")
     broken = target(seen[-1], SECOND)
     assert broken["reason"].startswith("models/second.py:2: SyntaxError")
@@ -87,9 +87,11 @@ def test_a_broken_save_is_inconclusive_until_it_is_mended(project, after):
 
 
 def test_a_deleted_model_is_inconclusive_until_it_is_back(project, after):
-    path = os.path.join(project.root, "models", "second.py")
-    with after(project, lambda one: target(one, SECOND)["verdict"] == "inconclusive" and settled(one)) as seen:
-        os.unlink(path)
+    path = project.path("models", "second.py")
+    with after(
+        project, lambda one: target(one, SECOND)["verdict"] == "inconclusive" and settled(one)
+    ) as seen:
+        path.unlink()
     assert "there is no file models/second.py" in target(seen[-1], SECOND)["reason"]
     with after(project, lambda one: target(one, SECOND)["verdict"] == "agree" and settled(one)):
         project.write("models/second.py", "def model(x):\n    return x - 5.0\n")
@@ -119,13 +121,17 @@ def test_a_target_declared_in_code_comes_and_goes(project, after):
     names = lambda one: {each["target"] for each in one["targets"]}  # noqa: E731
     third = "models/third.py:cube"
     with after(project, lambda one: third in names(one) and settled(one)) as seen:
-        project.write("models/third.py", "import pcv\n\n@pcv.target('f32[3]')\ndef cube(x):\n    return x ** 3\n")
+        project.write(
+            "models/third.py", "import pcv\n\n@pcv.target('f32[3]')\ndef cube(x):\n    return x ** 3\n"
+        )
     assert target(seen[-1], third)["verdict"] == "agree"
     with after(project, lambda one: "models/third.py:square" in names(one) and settled(one)) as seen:
-        project.write("models/third.py", "import pcv\n\n@pcv.target('f32[3]')\ndef square(x):\n    return x ** 2\n")
+        project.write(
+            "models/third.py", "import pcv\n\n@pcv.target('f32[3]')\ndef square(x):\n    return x ** 2\n"
+        )
     assert third not in names(seen[-1])
     with after(project, lambda one: names(one) == {FIRST, SECOND}):
-        os.unlink(os.path.join(project.root, "models", "third.py"))
+        project.path("models", "third.py").unlink()
 
 
 def test_a_declaring_file_that_breaks_is_a_problem_with_its_line(project, after):
@@ -136,7 +142,7 @@ def test_a_declaring_file_that_breaks_is_a_problem_with_its_line(project, after)
     assert project.pcvctl("status").returncode == 3
     assert "models/fourth.py:3" in project.pcvctl("status").stdout
     with after(project, lambda one: not one["problems"]):
-        os.unlink(os.path.join(project.root, "models", "fourth.py"))
+        project.path("models", "fourth.py").unlink()
 
 
 def test_a_file_that_was_looked_for_in_vain_counts_when_it_comes(project, after):
@@ -200,7 +206,7 @@ def test_check_goes_through_the_daemon(project):
 
 
 def test_status_answers_while_builds_run(project, after):
-    gate = os.path.join(project.root, "gate")
+    gate = str(project.path("gate"))
     with after(project, lambda one: target(one, SECOND)["state"] == "building"):
         project.write(
             "models/second.py",
@@ -216,7 +222,10 @@ def test_status_answers_while_builds_run(project, after):
         )
     status = project.json("status", code=3)
     assert status["daemon"]["state"] == "busy"
-    assert [(one["state"], one["fresh"]) for one in status["targets"]] == [("idle", True), ("building", False)]
+    assert [(one["state"], one["fresh"]) for one in status["targets"]] == [
+        ("idle", True),
+        ("building", False),
+    ]
     assert project.pcvctl("wait", "--timeout", "0").returncode == 6
     assert project.pcvctl("recheck", FIRST, "--no-wait").returncode == 4
     assert [one["state"] for one in project.json("status")["targets"]] == ["queued", "building"]
@@ -226,12 +235,12 @@ def test_status_answers_while_builds_run(project, after):
 
 
 def test_a_save_during_a_build_builds_again(project, after, eventually):
-    waits = os.path.join(project.root, "gate.waits")
-    os.unlink(waits)
-    os.unlink(os.path.join(project.root, "gate"))
+    waits = project.path("gate.waits")
+    waits.unlink()
+    project.path("gate").unlink()
     rounds = len(cohorts(project))
     assert project.pcvctl("recheck", SECOND, "--no-wait").returncode == 4
-    eventually(lambda: os.path.exists(waits), "the build is under way")
+    eventually(waits.exists, "the build is under way")
     with after(project, lambda one: target(one, SECOND)["verdict"] == "agree" and settled(one)) as seen:
         project.write("models/second.py", "def model(x):\n    return x - 8.0\n")
         project.write("gate", "")
@@ -241,14 +250,10 @@ def test_a_save_during_a_build_builds_again(project, after, eventually):
 
 
 def test_the_status_files_hold_what_the_daemon_says(project, fresh):
-    import json
-
     document = fresh(project)
-    with open(os.path.join(project.root, ".pcv", "status.json")) as file:
-        written = json.load(file)
+    written = json.loads(project.path(".pcv", "status.json").read_text())
     assert written["targets"] == document["targets"]
-    with open(os.path.join(project.root, ".pcv", "status.txt")) as file:
-        assert FIRST in file.read()
+    assert FIRST in project.path(".pcv", "status.txt").read_text()
 
 
 def test_the_log_tells_what_happened(project):

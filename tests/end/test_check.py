@@ -1,10 +1,11 @@
-"""`pcvctl check` from end to end: one round without a daemon, on the demo and on whatever else it may meet."""
+"""`pcvctl check` from end to end: one round without a daemon, on the demo and whatever else it meets."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
@@ -44,9 +45,9 @@ def test_six_schedules_were_carried_out(checked):
             "serial": 1, "control": 1, "threads:1": 1, "threads:2": 2, "threads:4": 4, "processes:2": 2
         }  # fmt: skip
         assert schedules["threads:4"]["builds"] == 4
-        assert {name: each["builds"] for name, each in schedules.items() if name != "threads:4"} == dict.fromkeys(
-            ("serial", "control", "threads:1", "threads:2", "processes:2"), 3
-        )
+        assert {
+            name: each["builds"] for name, each in schedules.items() if name != "threads:4"
+        } == dict.fromkeys(("serial", "control", "threads:1", "threads:2", "processes:2"), 3)
 
 
 def test_every_stage_was_compared_and_stored(checked):
@@ -68,15 +69,18 @@ def test_the_round_is_in_the_database(demo, checked):
     assert demo.rounds() == [("new", TARGETS)]
     rows = demo.query(
         "SELECT entry, stage, schedule, canonical FROM stages JOIN builds ON builds.id = stages.build "
-        "JOIN runs ON runs.id = builds.run JOIN targets ON targets.id = builds.target WHERE stage != 'locations'"
+        "JOIN runs ON runs.id = builds.run JOIN targets ON targets.id = builds.target "
+        "WHERE stage != 'locations'"
     )
     told = {one["target"]: one["stages"] for one in checked["targets"]}
-    assert {(entry, schedule) for entry, _, schedule, _ in rows} == {(t, s) for t in TARGETS for s in SCHEDULES}
+    assert {(entry, schedule) for entry, _, schedule, _ in rows} == {
+        (t, s) for t in TARGETS for s in SCHEDULES
+    }
     for entry, stage, schedule, canonical in rows:
         assert told[entry][stage][schedule] == canonical
-    assert dict(demo.query("SELECT entry, verdict FROM verdicts JOIN targets ON targets.id = verdicts.target")) == {
-        one["target"]: one["verdict"] for one in checked["targets"]
-    }
+    assert dict(
+        demo.query("SELECT entry, verdict FROM verdicts JOIN targets ON targets.id = verdicts.target")
+    ) == {one["target"]: one["verdict"] for one in checked["targets"]}
 
 
 def test_the_check_is_what_status_shows_afterwards(demo, checked):
@@ -87,8 +91,8 @@ def test_the_check_is_what_status_shows_afterwards(demo, checked):
 
 
 def test_it_left_no_process_and_no_other_files(demo, checked):
-    assert sorted(os.listdir(demo.root)) == [".pcv", "models", "pcv.toml"]
-    assert os.listdir(os.path.join(demo.root, "models")) == ["mlp.py"]
+    assert sorted(path.name for path in demo.path().iterdir()) == [".pcv", "models", "pcv.toml"]
+    assert [path.name for path in demo.path("models").iterdir()] == ["mlp.py"]
     for process in psutil.process_iter():
         try:
             assert demo.root not in " ".join(process.cmdline())
@@ -221,7 +225,9 @@ def test_a_divergence_is_the_exit_code(new_project):
 def test_the_settings_may_stand_in_pyproject(new_project):
     text = '[tool.pcv]\nplatform = "cpu"\nschedules = ["serial", "threads:2"]\n[[tool.pcv.target]]\n'
     text += 'entry = "src/m.py:model"\nargs = ["f32[4]"]\n'
-    project = new_project({"pyproject.toml": text, "src/m.py": "import other\nmodel = other.model\n", "src/other.py": GOOD})
+    project = new_project(
+        {"pyproject.toml": text, "src/m.py": "import other\nmodel = other.model\n", "src/other.py": GOOD}
+    )
     document = project.json("check", code=0)
     assert document["targets"][0]["verdict"] == "agree"
 
@@ -234,18 +240,20 @@ def test_a_file_stands_where_the_state_should_go(new_project):
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
 def test_a_folder_that_may_not_be_written(new_project):
     project = new_project({"pcv.toml": SETTINGS + TARGET, "m.py": GOOD})
-    os.chmod(project.root, 0o500)
+    project.path().chmod(0o500)
     try:
         refused(project, ".pcv", "Permission denied")
     finally:
-        os.chmod(project.root, 0o700)
+        project.path().chmod(0o700)
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="this system has no folder that nobody can write to")
+@pytest.mark.skipif(
+    not Path("/proc/self").is_dir(), reason="this system has no folder that nobody can write to"
+)
 def test_a_folder_that_nobody_can_write_to(new_project):
     # /proc/PID/cwd is fine to read, but /proc itself takes no new folder, even from root.
     project = new_project({"pcv.toml": SETTINGS + TARGET, "m.py": GOOD})
-    os.symlink("/proc/nowhere/.pcv", os.path.join(project.root, ".pcv"))
+    project.path(".pcv").symlink_to("/proc/nowhere/.pcv")
     refused(project, ".pcv")
 
 
@@ -270,16 +278,20 @@ def test_an_interrupted_check_leaves_nothing(number, new_project, eventually):
             "m.py": "def model(x):\n    open(__file__ + '.on', 'w').close()\n    while True:\n        pass\n",
         }
     )
-    mark = os.path.join(project.root, "m.py.on")
-    code, family = interrupted(project, eventually, number, lambda: os.path.exists(mark))
+    mark = project.path("m.py.on")
+    code, family = interrupted(project, eventually, number, mark.exists)
     assert code == 128 + number
     assert len(family) >= 3  # pcvd, a zygote, a worker
-    eventually(lambda: not any(one.is_running() and one.status() != "zombie" for one in family), "all are gone", 30)
+    eventually(
+        lambda: not any(one.is_running() and one.status() != "zombie" for one in family), "all are gone", 30
+    )
     assert project.rounds() == []
 
 
 def test_a_check_that_takes_too_long_is_ended(new_project, eventually):
-    project = new_project({"pcv.toml": SETTINGS + TARGET, "m.py": "def model(x):\n    while True:\n        pass\n"})
+    project = new_project(
+        {"pcv.toml": SETTINGS + TARGET, "m.py": "def model(x):\n    while True:\n        pass\n"}
+    )
     ended = project.pcvctl("check", "--timeout", "4")
     assert (ended.returncode, ended.stdout) == (6, "")
     assert "4 s" in ended.stderr
@@ -288,9 +300,14 @@ def test_a_check_that_takes_too_long_is_ended(new_project, eventually):
 def test_init_and_check(new_project):
     project = new_project()
     assert project.pcvctl("init").returncode == 0
-    with open(os.path.join(project.root, "pcv.toml"), "a") as file:
+    with project.path("pcv.toml").open("a") as file:
         file.write("\n" + TARGET)
     project.write("m.py", GOOD)
     document = json.loads(project.pcvctl("check", "--json", JAX_PLATFORMS="cpu").stdout)
     assert document["targets"][0]["verdict"] == "agree"
-    assert list(document["targets"][0]["evidence"]["schedules"]) == ["serial", "threads:2", "threads:4", "processes:2"]
+    assert list(document["targets"][0]["evidence"]["schedules"]) == [
+        "serial",
+        "threads:2",
+        "threads:4",
+        "processes:2",
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +11,7 @@ import pytest
 def tour(new_project):
     """The demo in a folder of its own: the finished command."""
     project = new_project()
-    folder = os.path.join(project.root, "demo")
+    folder = str(project.path("demo"))
     ended = project.pcvctl("demo", folder, COLUMNS="140")
     ended.folder = folder
     return ended
@@ -38,8 +38,7 @@ def test_the_edit_turned_stale_and_came_back(tour):
 
 
 def test_the_project_is_kept_where_it_was_asked_for(tour):
-    with open(os.path.join(tour.folder, "models", "mlp.py")) as file:
-        assert "LEARNING_RATE = 0.02" in file.read()
+    assert "LEARNING_RATE = 0.02" in Path(tour.folder, "models", "mlp.py").read_text()
     assert f"The project is in {tour.folder}" in tour.stdout
 
 

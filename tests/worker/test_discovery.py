@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 from pcvd.core.model import TargetSpec
 
@@ -37,7 +37,7 @@ def test_declarations_come_in_order_with_their_places(workshop):
         ("found.py:Model.third", None, "found.py"),
     ]
     assert [one.line for one in found.targets] == sorted(one.line for one in found.targets)
-    assert found.problems == ()
+    assert found.problems == {}
     assert workshop.built(*found.targets, schedule="threads:2")
 
 
@@ -49,7 +49,7 @@ def test_what_is_imported_is_declared_where_it_stands(workshop):
     )
     found = workshop.discover("found_outer.py", "found_inner.py")
     assert sorted(one.entry for one in found.targets) == ["found_inner.py:model", "found_outer.py:outer"]
-    reads = {os.path.basename(read.name) for read in found.reads["found_outer.py"]}
+    reads = {Path(read.name).name for read in found.reads["found_outer.py"]}
     assert {"found_outer.py", "found_inner.py"} <= reads
 
 
@@ -59,25 +59,35 @@ def test_a_broken_file_costs_the_others_nothing(workshop):
     workshop.write("found_good.py", "import pcv\n@pcv.target('f32[2]')\ndef model(x): return x\n")
     found = workshop.discover("found_broken.py", "found_exit.py", "found_missing.py", "found_good.py")
     assert [one.entry for one in found.targets] == ["found_good.py:model"]
-    assert [(one.file, one.line) for one in found.problems] == [
-        ("found_broken.py", 3), ("found_exit.py", 3), ("found_missing.py", None),
-    ]  # fmt: skip
+    assert {asked: (one.file or asked, one.line) for asked, one in found.problems.items()} == {
+        "found_broken.py": ("found_broken.py", 3),
+        "found_exit.py": ("found_exit.py", 3),
+        "found_missing.py": ("found_missing.py", None),
+    }
 
 
 def test_a_wrong_declaration_is_a_problem_with_its_line(workshop):
     workshop.write("found_wrong.py", "import pcv\n\n@pcv.target('f32[2')\ndef model(x):\n    return x\n")
-    (problem,) = workshop.discover("found_wrong.py").problems
+    problem = workshop.discover("found_wrong.py").problems["found_wrong.py"]
     assert (problem.file, problem.line) == ("found_wrong.py", 3)
     assert "f32[2" in problem.message
 
 
 def test_dying_at_the_import_is_a_problem(workshop):
     workshop.write("found_dead.py", "import pcv, os\n# target\nos._exit(3)\n")
-    found = workshop.discover("found_dead.py")
-    assert found.targets == ()
-    (problem,) = found.problems
-    assert "found_dead.py" in problem.message
+    workshop.write("found_good.py", "import pcv\n@pcv.target('f32[2]')\ndef model(x): return x\n")
+    found = workshop.discover("found_dead.py", "found_good.py")
+    assert [one.entry for one in found.targets] == ["found_good.py:model"]
+    (problem,) = found.problems.values()
+    assert problem.file == "found_dead.py"
     assert "exit status 3" in problem.message
+
+
+def test_a_fault_in_another_file_is_shown_there_and_told_of_who_was_asked(workshop):
+    workshop.write("found_user.py", "import pcv\n# target\nimport found_fault\n")
+    workshop.write("found_fault.py", "X = 1\nY = X / 0\n")
+    problem = workshop.discover("found_user.py").problems["found_user.py"]
+    assert (problem.file, problem.line) == ("found_fault.py", 2)
 
 
 def test_arguments_in_code_may_be_anything(workshop):

@@ -64,7 +64,8 @@ def test_nans_of_other_bits_are_no_distance():
 
 
 @pytest.mark.parametrize(
-    ("left", "right"), [(math.nan, 1.0), (1.0, math.nan), (math.inf, 1.0), (1.0, math.inf), (math.inf, -math.inf)]
+    ("left", "right"),
+    [(math.nan, 1.0), (1.0, math.nan), (math.inf, 1.0), (1.0, math.inf), (math.inf, -math.inf)],
 )
 def test_finite_on_one_side_only_is_infinitely_far(left, right):
     found = delta(f32(left), f32(right))

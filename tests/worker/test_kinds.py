@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,10 @@ def test_all_of_them_build_with_every_stage(serially, concurrently):
 def test_threads_build_the_same(serially, concurrently):
     for name, build in serially.items():
         for stage in ("jaxpr", "stablehlo", "hlo", "output"):
-            assert concurrently[name].artifact(stage).canonical == build.artifact(stage).canonical, (name, stage)
+            assert concurrently[name].artifact(stage).canonical == build.artifact(stage).canonical, (
+                name,
+                stage,
+            )
         assert concurrently[name].inputs == build.inputs
 
 
@@ -45,7 +50,7 @@ def test_times_are_in_order_and_serial_builds_do_not_overlap(serially):
     ordered = sorted(serially.values(), key=lambda build: build.began_ns)
     for build in ordered:
         assert 0 < build.began_ns < build.lowered_ns < build.ended_ns
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in itertools.pairwise(ordered):
         assert before.ended_ns <= after.began_ns
 
 
@@ -120,7 +125,7 @@ def test_digests_name_the_stored_bytes(serially, workshop):
 
 
 def test_two_compilations_of_one_program_agree_after_canonical_rules(serially, concurrently):
-    # The serialized executable holds module ids and unordered object files: raw bytes differ, canonical ones do not.
+    # The serialized executable holds module ids, and object files in no order: its raw bytes differ.
     mine, theirs = (builds["plain"].artifact("executable") for builds in (serially, concurrently))
     assert mine.canonical == theirs.canonical
     assert mine.parts[0].rules != ()
@@ -191,8 +196,7 @@ def test_every_copy_is_traced_and_compiled_for_itself(function, args, workshop):
     workshop.write("counting.py", COUNTING)
     notes = workshop.write("traces", "")
     builds = workshop.built(TargetSpec(f"counting.py:{function}", args), schedule="threads:3")
-    with open(notes) as file:
-        assert file.read().split() == [function] * 3
+    assert notes.read_text().split() == [function] * 3
     assert [build.copy for build in builds] == [0, 1, 2]
     assert len({build.artifact("executable").raw for build in builds}) == 3
     assert all(build.artifact("object").parts for build in builds)
@@ -204,8 +208,7 @@ def test_copies_of_what_wraps_a_jitted_function_are_traced_for_themselves(functi
     workshop.write("counting.py", COUNTING)
     notes = workshop.write("traces", "")
     workshop.built(TargetSpec(f"counting.py:{function}", ("f32[4]",)), schedule="threads:3")
-    with open(notes) as file:
-        assert len(file.read().split()) == 3
+    assert len(notes.read_text().split()) == 3
 
 
 def test_copies_in_processes_have_workers_of_their_own(workshop, kinds):

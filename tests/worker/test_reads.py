@@ -12,7 +12,13 @@ from pcvd.worker.reads import Ledger
 
 FILES = {
     "net/__init__.py": "from net.layers import dense\n",
-    "net/layers.py": "from . import act\nfrom .deep.scale import SCALE\n\ndef dense(x):\n    return act.act(x) * SCALE\n",
+    "net/layers.py": """
+        from . import act
+        from .deep.scale import SCALE
+
+        def dense(x):
+            return act.act(x) * SCALE
+    """,
     "net/act.py": "import os\nKIND = os.environ.get('NET_KIND')\n\ndef act(x):\n    return x + 1\n",
     "net/deep/__init__.py": "",
     "net/deep/scale.py": "SCALE = 2.0\n",
@@ -85,15 +91,16 @@ def shop(workshop):
     for file, text in FILES.items():
         if text is not None:
             workshop.write(file, text)
-    os.makedirs(os.path.join(workshop.root, "data"), exist_ok=True)
-    np.save(os.path.join(workshop.root, "data", "weights.npy"), np.ones(4, np.float32))
+    workshop.path("data").mkdir(exist_ok=True)
+    np.save(workshop.path("data", "weights.npy"), np.ones(4, np.float32))
     return workshop
 
 
 @pytest.fixture(scope="module")
 def carried(shop):
     specs = [
-        TargetSpec(f"reading/{name}.py:model", ("f32[4]",)) for name in ("first", "second", "fourth", "writing")
+        TargetSpec(f"reading/{name}.py:model", ("f32[4]",))
+        for name in ("first", "second", "fourth", "writing")
     ]
     specs.insert(2, TargetSpec("reading/third.py:model", "reading/third.py:arguments"))
     done = shop.build(*specs)
@@ -139,16 +146,15 @@ def test_nothing_installed_is_booked(carried):
 
 def test_sources_carry_the_digest_of_what_was_compiled(shop, carried):
     reads = {read.name: read for read in carried.reads["reading/second.py:model"]}
-    path = os.path.join(shop.root, "net", "act.py")
-    with open(path, "rb") as file:
-        assert reads[path].digest == hashlib.sha256(file.read()).hexdigest()
+    path = shop.path("net", "act.py")
+    assert reads[str(path)].digest == hashlib.sha256(path.read_bytes()).hexdigest()
     assert reads["NET_KIND"].digest is None
 
 
 def test_data_files_carry_the_stat_at_the_time_of_opening(shop, carried):
-    path = os.path.join(shop.root, "data", "weights.npy")
-    (read,) = (one for one in carried.reads["reading/first.py:model"] if one.name == path)
-    info = os.stat(path)
+    path = shop.path("data", "weights.npy")
+    (read,) = (one for one in carried.reads["reading/first.py:model"] if one.name == str(path))
+    info = path.stat()
     assert read.stat == (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino)
 
 
@@ -163,7 +169,9 @@ def test_a_target_that_fails_has_read_what_it_read(shop):
     shop.write("reading/broken.py", "import net.late\nimport net.unused\n")
     done = shop.build(TargetSpec("reading/broken.py:model", ("f32[4]",)))
     assert done.run.builds[0].failure.kind == "import"
-    assert {"reading/broken.py", "net/late.py", "net/unused.py"} <= shop.reads(done, "reading/broken.py:model")["file"]
+    assert {"reading/broken.py", "net/late.py", "net/unused.py"} <= shop.reads(
+        done, "reading/broken.py:model"
+    )["file"]
 
 
 # -- the ledger by itself --------------------------------------------------------------------------

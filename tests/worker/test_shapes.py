@@ -54,7 +54,9 @@ def test_keys(text):
     assert key.shape == (() if text == "key[]" else (3,))
 
 
-@pytest.mark.parametrize("text", ["f32", "f32[4", "f33[4]", "f32[-1]", "F32[4]", "tensor[4]", "[4]", "", "f32[4,]"])
+@pytest.mark.parametrize(
+    "text", ["f32", "f32[4", "f33[4]", "f32[-1]", "F32[4]", "tensor[4]", "[4]", "", "f32[4,]"]
+)
 def test_what_is_no_shape(text):
     with pytest.raises(Rejected) as caught:
         made(text)
@@ -127,8 +129,9 @@ def test_a_function_that_needs_something_else_is_shown_where_it_stands():
 def test_fingerprints_tell_values_types_and_places_apart():
     values = [
         (np.float32(1.0),), (np.float64(1.0),), (np.array([1.0], np.float32),), (1.0,), (1,), (True,),
-        ({"a": np.float32(1.0)},), ({"b": np.float32(1.0)},), (np.float32(1.0), np.float32(1.0)), (), ("1.0",),
-        (np.zeros((2, 3), np.float32),), (np.zeros((3, 2), np.float32),), (np.float32(-0.0),), (np.float32(0.0),),
+        ({"a": np.float32(1.0)},), ({"b": np.float32(1.0)},), (np.float32(1.0), np.float32(1.0)),
+        (), ("1.0",), (np.zeros((2, 3), np.float32),), (np.zeros((3, 2), np.float32),),
+        (np.float32(-0.0),), (np.float32(0.0),),
         (jax.random.key(0),), (jax.random.key(1),),
     ]  # fmt: skip
     assert len({inputs.fingerprint(value) for value in values}) == len(values)

@@ -104,7 +104,7 @@ def test_a_compilation_cache_that_the_model_switches_on_feeds_no_build(workshop,
 def test_an_edit_of_the_same_size_within_the_same_second_is_seen(workshop):
     text = "def model(x):\n    return x + {}\n"
     path = workshop.write("quick.py", text.format("0.1"))
-    before = os.stat(path)
+    before = path.stat()
     (first,) = workshop.built(TargetSpec("quick.py:model", ("f32[1]",)))
     workshop.write("quick.py", text.format("0.2"))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -118,15 +118,15 @@ def test_old_byte_code_is_never_taken(workshop):
     import py_compile
 
     path = workshop.write("stale.py", "def model(x):\n    return x + 1\n")
-    before = os.stat(path)
-    cached = py_compile.compile(path, doraise=True)
+    before = path.stat()
+    cached = Path(py_compile.compile(str(path), doraise=True))
     workshop.write("stale.py", "def model(x):\n    return x + 2\n")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     try:
         (build,) = workshop.built(TargetSpec("stale.py:model", ("f32[2]",)))
         assert b"2.0" in workshop.text(build, "jaxpr")
     finally:
-        os.unlink(cached)
+        cached.unlink()
 
 
 def test_configuration_that_pool_threads_lose_shows_in_the_jaxpr(workshop):
@@ -158,7 +158,8 @@ def test_workers_share_neither_hash_seed_nor_random_state(workshop):
         import os, random, numpy as np
 
         def arguments():
-            return (np.array([os.getpid(), hash("pcv") % 2**31, np.random.randint(2**31), random.getrandbits(31)]),)
+            drawn = [np.random.randint(2**31), random.getrandbits(31)]
+            return (np.array([os.getpid(), hash("pcv") % 2**31, *drawn]),)
 
         def model(x):
             return x
@@ -175,7 +176,9 @@ def test_workers_share_neither_hash_seed_nor_random_state(workshop):
 
 
 def test_a_job_leaves_nothing_to_the_next_one(workshop):
-    workshop.write("lasting.py", "import os, sys\nsys.left = True\nos.environ['LEFT'] = '1'\ndef model(x): return x\n")
+    workshop.write(
+        "lasting.py", "import os, sys\nsys.left = True\nos.environ['LEFT'] = '1'\ndef model(x): return x\n"
+    )
     workshop.write(
         "looking.py",
         """
@@ -209,4 +212,4 @@ def test_pcv_can_be_imported_and_its_dependencies_cannot_hide_a_projects_own(wor
     (build,) = workshop.built(TargetSpec("outputs.py:model", ("f32[2]",)))
     assert b"3.0" in workshop.text(build, "jaxpr")
     for name in ("inputs.py", "outputs.py"):
-        os.unlink(os.path.join(workshop.root, name))
+        workshop.path(name).unlink()

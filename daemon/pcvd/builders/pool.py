@@ -74,21 +74,23 @@ class LocalPool:
 
     async def discover(self, files: Sequence[str]) -> Discovery:
         """Import `files` in a fresh worker and tell what they declare."""
+        try:
+            return await self._ask(files)
+        except (WorkerDied, Overdue) as error:
+            if len(files) > 1:  # one of them is to blame: ask each by itself
+                return _together([await self.discover([file]) for file in files])
+            limit = f"its import ran past {self._settings.timeout_s:g} s"
+            message = limit if isinstance(error, Overdue) else f"while it was imported, {error}"
+            hint = "timeout_s in pcv.toml" if isinstance(error, Overdue) else None
+            return Discovery((), {files[0]: Problem(message, files[0], hint=hint)}, {})
+
+    async def _ask(self, files: Sequence[str]) -> Discovery:
         async with self._worker("reference") as worker:
             await worker.send(do="discover", files=list(files), **self._surroundings(self._scratch))
-            try:
-                answer = await worker.receive(self._settings.timeout_s)
-            except WorkerDied as death:
-                return Discovery((), (Problem(f"importing {', '.join(files)}: {death}"),), {})
-            except Overdue:
-                limit = self._settings.timeout_s
-                problem = Problem(
-                    f"importing {', '.join(files)} ran past {limit:g} s", hint="timeout_s in pcv.toml"
-                )
-                return Discovery((), (problem,), {})
+            answer = await worker.receive(self._settings.timeout_s)
         return Discovery(
             msgspec.convert(answer["targets"], tuple[TargetSpec, ...]),
-            msgspec.convert(answer["problems"], tuple[Problem, ...]),
+            msgspec.convert(answer["problems"], dict[str, Problem]),
             msgspec.convert(answer["reads"], dict[str, tuple[Read, ...]]),
         )
 
@@ -180,6 +182,14 @@ class LocalPool:
             yield worker
         finally:
             await asyncio.shield(worker.dismiss())
+
+
+def _together(found: Sequence[Discovery]) -> Discovery:
+    return Discovery(
+        tuple(target for one in found for target in one.targets),
+        {file: problem for one in found for file, problem in one.problems.items()},
+        {file: reads for one in found for file, reads in one.reads.items()},
+    )
 
 
 def _remove_orphans() -> None:

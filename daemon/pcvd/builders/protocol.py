@@ -33,12 +33,12 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """The targets that files declare, what is wrong with files, and what each file read while it was
-    imported.
+    """The targets that files declare, what kept a file from being imported (which may be wrong with another
+    one, that it imports), and what each file read meanwhile.
     """
 
     targets: tuple[TargetSpec, ...]
-    problems: tuple[Problem, ...]
+    problems: dict[str, Problem]
     reads: dict[str, tuple[Read, ...]]
 
 

@@ -94,18 +94,24 @@ class Zygotes:
         try:
             await asyncio.wait({arrival, ended}, timeout=_FORK_S, return_when=asyncio.FIRST_COMPLETED)
             if not arrival.done():
-                await kill()
-                words = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
+                words = (log.read_text(errors="replace") if log.exists() else "").strip().splitlines()[-1:]
                 raise SetupError(
                     f"a worker of {self._python} did not start: {' '.join(words) or 'no word from it'}"
                 )
             hello, reader, writer = arrival.result()
+            worker = Worker(name, hello["pid"], (reader, writer), ended, kill, log)
+            if "failure" in hello:
+                await worker.dismiss()
+                raise SetupError(
+                    f"{self._python}: {hello['failure']}", hint="`platform` and [env] in pcv.toml"
+                )
+        except BaseException:
+            # Given up, or cancelled: neither the process nor its line may stay behind.
+            await kill()
+            self._hang_up(arrival)
+            raise
         finally:
             self._arrivals.pop(name, None)
-        worker = Worker(name, hello["pid"], (reader, writer), ended, kill, log)
-        if "failure" in hello:
-            await worker.dismiss()
-            raise SetupError(f"{self._python}: {hello['failure']}", hint="`platform` and [env] in pcv.toml")
         return worker
 
     async def stop(self) -> None:
@@ -142,35 +148,48 @@ class Zygotes:
             and known.process.returncode is None
         ):
             return known
-        hello_name = f"zygote-{name}-{next(self._numbers)}"
-        arrival = self._expect(hello_name)
-        log = self._scratch / f"{hello_name}.log"
-        zygote = _Zygote(await self._spawn("zygote", hello_name, HASH_SEEDS[name], log))
-        ended = asyncio.ensure_future(zygote.process.wait())
-        await asyncio.wait({arrival, ended}, timeout=_IMPORT_S, return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
-        self._arrivals.pop(hello_name, None)
-        words = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:]) if log.exists() else ""
-        if not arrival.done():
-            with suppress(ProcessLookupError):
-                zygote.process.kill()
-            await zygote.process.wait()
-            raise SetupError(
-                f"{self._python} did not become a worker: {words or 'it said nothing'}",
-                hint="`python` in pcv.toml",
-            )
-        hello, reader, zygote.line = arrival.result()
-        if "failure" in hello:
-            await zygote.process.wait()
-            raise SetupError(
-                f"{self._python} cannot import JAX: {hello['failure']}",
-                hint="install jax there, or name the interpreter that has it (`python` in pcv.toml)",
-            )
-        with suppress(OSError):
-            log.unlink()
+        zygote, reader = await self._start(name)
         self._zygotes[name] = zygote
         self._background(_listen(zygote, reader))
         return zygote
+
+    async def _start(self, name: str) -> tuple[_Zygote, asyncio.StreamReader]:
+        """A zygote that has imported JAX, and what it will say. Raises SetupError where it could not."""
+        hello_name = f"zygote-{name}-{next(self._numbers)}"
+        log = self._scratch / f"{hello_name}.log"
+        arrival = self._expect(hello_name)
+        process = await self._spawn("zygote", hello_name, HASH_SEEDS[name], log)
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            await asyncio.wait({arrival, ended}, timeout=_IMPORT_S, return_when=asyncio.FIRST_COMPLETED)
+            if not arrival.done():
+                words = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
+                raise SetupError(
+                    f"{self._python} did not become a worker: {words or 'it said nothing'}",
+                    hint="`python` in pcv.toml",
+                )
+            hello, reader, writer = arrival.result()
+            if "failure" in hello:
+                raise SetupError(
+                    f"{self._python} cannot import JAX: {hello['failure']}",
+                    hint="install jax there, or name the interpreter that has it (`python` in pcv.toml)",
+                )
+        except BaseException:
+            self._hang_up(arrival)
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        finally:
+            ended.cancel()
+            self._arrivals.pop(hello_name, None)
+        with suppress(OSError):
+            log.unlink()
+        return _Zygote(process, writer), reader
+
+    def _hang_up(self, arrival: asyncio.Future[Any]) -> None:
+        if arrival.done() and not arrival.cancelled():
+            arrival.result()[2].close()
 
     async def _spawn(self, role: str, name: str, hash_seed: int, log: Path) -> asyncio.subprocess.Process:
         env = {**self._env, "PYTHONHASHSEED": str(hash_seed)}

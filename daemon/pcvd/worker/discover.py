@@ -48,12 +48,12 @@ def value_of(spec: TargetSpec, modules: Modules) -> Any:
 
 def discover(
     files: list[str], modules: Modules, ledger: Ledger, root: str
-) -> tuple[list[TargetSpec], list[Problem], dict[str, list[Read]]]:
-    """The targets that `files` declare with `@pcv.target`, the files that can't be imported, and what each
-    file read.
+) -> tuple[list[TargetSpec], dict[str, Problem], dict[str, list[Read]]]:
+    """The targets that `files` declare with `@pcv.target`, what kept files from being imported, and what
+    each file read.
     """
     targets: list[TargetSpec] = []
-    problems: list[Problem] = []
+    problems: dict[str, Problem] = {}
     reads: dict[str, list[Read]] = {}
     for file in files:
         owner = f"discovery of {file}"
@@ -62,7 +62,7 @@ def discover(
                 module = modules.load(file)
         except BaseException as error:  # a model may even call sys.exit(); the next file is innocent
             failure = blame("import", error, root)
-            problems.append(Problem(failure.message, failure.file or file, failure.line, failure.hint))
+            problems[file] = Problem(failure.message, failure.file or file, failure.line, failure.hint)
         else:
             targets += [
                 TargetSpec(

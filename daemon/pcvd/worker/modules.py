@@ -76,6 +76,7 @@ class Modules:
         self._root = root
         self._roots = [os.path.normpath(os.path.join(root, folder)) for folder in import_roots]
         sys.path[:0] = self._roots
+        ledger.import_roots = tuple(self._roots)
         sys.meta_path.insert(0, ProjectFinder(root, ledger))
         importlib.invalidate_caches()
 

@@ -36,6 +36,8 @@ class Ledger:
         self._owner = threading.local()
         self._reads: dict[str, dict[tuple[str, str], Read]] = {}
         self._edges: dict[str, set[str]] = {}
+        self.import_roots: tuple[str, ...] = ()
+        """Where the project's own modules are looked for."""
 
     def install(self) -> None:
         """Start to listen."""
@@ -126,8 +128,12 @@ class Ledger:
             fromlist: Any = (),
             level: int = 0,
         ) -> Any:
-            module = real_import(name, globals, locals, fromlist, level)
             owner = self._current()
+            try:
+                module = real_import(name, globals, locals, fromlist, level)
+            except ModuleNotFoundError as error:
+                self._missed(owner, error.name)
+                raise
             if owner is not None:
                 package = (globals or {}).get("__package__") or ""
                 base = _absolute(name, package, level)
@@ -137,14 +143,27 @@ class Ledger:
             return module
 
         def noting_import_module(name: str, package: str | None = None) -> Any:
-            module = real_import_module(name, package)
             owner = self._current()
+            try:
+                module = real_import_module(name, package)
+            except ModuleNotFoundError as error:
+                self._missed(owner, error.name)
+                raise
             if owner is not None:
                 self._imported(owner, None, module.__name__)
             return module
 
         builtins.__import__ = noting_import
         importlib.import_module = noting_import_module
+
+    def _missed(self, owner: str | None, name: str | None) -> None:
+        # When such a file comes to be, whoever looked for it has to be built again.
+        if owner is not None and name:
+            for root in self.import_roots:
+                path = os.path.join(root, *name.split("."))
+                for file in (f"{path}.py", os.path.join(path, "__init__.py")):
+                    if not os.path.exists(file):
+                        self._book(owner, Read("absent", file))
 
     def _imported(self, owner: str, importer: str | None, imported: str) -> None:
         parts = imported.split(".")

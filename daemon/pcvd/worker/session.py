@@ -71,7 +71,7 @@ class Session:
             self._line.send(
                 did="discovered",
                 targets=[asdict(target) for target in targets],
-                problems=[asdict(problem) for problem in problems],
+                problems={file: asdict(problem) for file, problem in problems.items()},
                 reads={file: [asdict(read) for read in file_reads] for file, file_reads in reads.items()},
             )
             return
