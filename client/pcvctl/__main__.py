@@ -25,6 +25,11 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         _complain(str(error), None)
         return 2
+    except Exception:  # noqa: BLE001  # Python's own exit code for these, 1, would mean a divergence
+        import traceback
+
+        traceback.print_exc()
+        return 2
 
 
 def _run(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from pcvctl import door, project
 from pcvctl.door import DoorError, Response
 
+_FOUND_S = 120.0  # a recheck of all targets waits until it is known which there are
 _LEG_S = 60.0  # one request of a long wait: a daemon that hangs is noticed within it
 
 
@@ -33,7 +34,9 @@ class Daemon:
 
     def recheck(self, targets: list[str]) -> int:
         """Have `targets` (none: all) built and compared again; returns the ticket to wait for."""
-        ticket = _object(self._ask("POST", "/v1/recheck", {"targets": targets or None})).get("ticket")
+        ticket = _object(self._ask("POST", "/v1/recheck", {"targets": targets or None}, _FOUND_S)).get(
+            "ticket"
+        )
         if not isinstance(ticket, int):
             raise DoorError("the daemon took the recheck, but gave no ticket for it", "run `pcvctl restart`")
         return ticket

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -13,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pcv_config import demonstration
-from pcvctl import Trouble, exits, lifecycle, render, rounds, schedules, table, terminal
+from pcvctl import Trouble, exits, jsontext, lifecycle, render, rounds, schedules, table, terminal
 from pcvctl.daemon import Daemon
 from pcvctl.door import NoDaemon
 
@@ -82,8 +81,7 @@ class _Tour:
         code = _worse(code, self.watch_an_edit())
         if self.silent:
             terminal.put(
-                json.dumps({"check": status, "edit": self.edit, "after": self.after, "exit": code}, indent=1)
-                + "\n"
+                jsontext.text({"check": status, "edit": self.edit, "after": self.after, "exit": code})
             )
         return code
 

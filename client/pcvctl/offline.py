@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from pcv_config import places
-from pcvctl import Trouble, exits, render, terminal
+from pcvctl import Trouble, exits, jsontext, render, terminal
 
 _NOTHING = """Nothing has been checked in {root} yet.
 Run `pcvctl check` for one round, or `pcvctl start` for a daemon that checks at every save.
@@ -25,7 +25,7 @@ def show(root: str, names: list[str], as_json: bool, screen: terminal.Terminal) 
     if last is not None:
         status = narrowed(status, names)
     if as_json:
-        terminal.put(json.dumps(status, indent=1) + "\n")
+        terminal.put(jsontext.text(status))
     elif last is None:
         terminal.put(_NOTHING.format(root=root))
     else:

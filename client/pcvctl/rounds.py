@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from pcvctl import Trouble, child, door, exits, offline, project, render, terminal
+from pcvctl import Trouble, child, door, exits, jsontext, offline, project, render, terminal
 from pcvctl.daemon import Daemon
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def foreground(
 def show(status: dict[str, Any], options: argparse.Namespace) -> None:
     """Print a status as JSON or as a table."""
     if options.json:
-        terminal.put(json.dumps(status, indent=1) + "\n")
+        terminal.put(jsontext.text(status))
         return
     screen = terminal.terminal(options.no_color)
     terminal.put(

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import sys
+import traceback
 from typing import Any
 
 from pcvd import __version__, app, jsontext
@@ -31,6 +32,9 @@ def main() -> None:
         code = _TROUBLE
     except* KeyboardInterrupt:
         code = 130
+    except* Exception as faults:  # noqa: BLE001  # Python's own exit code for these, 1, would mean a divergence
+        traceback.print_exception(faults)
+        code = _TROUBLE
     sys.exit(code)
 
 

@@ -32,6 +32,7 @@ from pcvd.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
 log = structlog.get_logger()
 
@@ -68,7 +69,8 @@ async def daemon(root: str) -> int:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(socket_path)
                 listening.close()
-                published.write_down(service.status())
+                if service.surveyed:  # else the last verdicts of an earlier life would be overwritten
+                    published.write_down(service.status())
         log.info("stopped")
     return 128 + received[0] if received else 0
 
@@ -96,10 +98,11 @@ async def _round(root: str, entries: Sequence[str]) -> dict[str, Any]:
     # The status files are a daemon's own, where one runs.
     publish = _unpublished if lifecycle.locked(root) else Published(root).write_down
     async with Store.open(places.state(root, "pcv.sqlite")) as store:
-        service = _service(settings, store, _unpublished)
+        service = _service(settings, store, _unpublished, eager=False)
         async with asyncio.TaskGroup() as group:
             working = group.create_task(service.run(watching=False))
             await service.settled(await service.recheck(list(entries) or None))
+            await service.tidy()
             working.cancel()
         publish(service.status())
         document = service.status(entries)
@@ -185,6 +188,12 @@ def _locked(file: IO[str]) -> bool:
     return False
 
 
-def _service(settings: Settings, store: Store, publish: Callable[[dict[str, Any]], None]) -> Service:
+def _service(
+    settings: Settings, store: Store, publish: Callable[[dict[str, Any]], None], *, eager: bool = True
+) -> Service:
     objects = places.state(settings.root, "objects")
-    return Service(settings, store, Blobs(objects), lambda current: LocalPool.open(current, objects), publish)
+
+    def open_builders(current: Settings) -> AbstractAsyncContextManager[LocalPool]:
+        return LocalPool.open(current, objects)
+
+    return Service(settings, store, Blobs(objects), open_builders, publish, eager=eager)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pcvd.core.plan import Plan
     from pcvd.store import RoundRecord, Standing
 
+_DEGRADING = frozenset({"store", "watch", "workers"})
+"""What can be wrong with so that the daemon cannot keep its promise, whatever the targets are."""
+
 
 class Board:
     """The standing verdicts, from which every status document is made."""
@@ -42,11 +45,8 @@ class Board:
         for judgement in (*record.judgements, *changed):
             before = self._rows.get(judgement.target)
             again = before is not None and before[0].verdict == judgement.verdict
-            self._rows[judgement.target] = (
-                judgement,
-                record.finished_at,
-                before[2] + 1 if before and again else 1,
-            )
+            rounds = before[2] + 1 if before and again else 1
+            self._rows[judgement.target] = (judgement, record.finished_at, rounds)
         if record.judgements and record.runs:
             self._speed = {run.schedule: speed_up(run, record.runs[0]) for run in record.runs}
         if record.environment:
@@ -65,7 +65,9 @@ class Board:
         """The status document of `entries`, or of all targets. `ready`: whether recovery is over."""
         wanted = set(entries)
         rows = [self._row(spec.entry, plan) for spec in plan.targets if not wanted or spec.entry in wanted]
-        trouble = "workers" in self._problems or "store" in self._problems
+        # Until it is known which targets there are, those of an earlier life stand for themselves, as stale.
+        rows += [self._stale(spec.entry) for spec in plan.remembered if not wanted or spec.entry in wanted]
+        trouble = _DEGRADING & self._problems.keys()
         state = "busy" if not ready or not plan.idle else "degraded" if trouble else "idle"
         return document(
             self._root,
@@ -78,4 +80,9 @@ class Board:
 
     def _row(self, entry: str, plan: Plan) -> Row:
         judgement, checked_at, rounds = self._rows.get(entry, (None, None, 0))
-        return Row(entry, judgement, checked_at, plan.fresh(entry), plan.state(entry), rounds)
+        fresh = plan.fresh(entry) and plan.surveyed and "watch" not in self._problems
+        return Row(entry, judgement, checked_at, fresh, plan.state(entry), rounds)
+
+    def _stale(self, entry: str) -> Row:
+        judgement, checked_at, rounds = self._rows.get(entry, (None, None, 0))
+        return Row(entry, judgement, checked_at, False, "queued", rounds)

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 Stat = tuple[int, int, int, int]
 
@@ -50,9 +50,10 @@ class Files:
             self._known[path] = (stat, digest)
         return digest
 
-    async def unchanged(self, stats: Mapping[str, Stat]) -> dict[str, bool]:
-        """Per path, whether the file's stat is still the given one."""
-        return await asyncio.to_thread(lambda: {path: stat_of(path) == stat for path, stat in stats.items()})
+    async def stats(self, paths: Iterable[str]) -> dict[str, Stat | None]:
+        """Each file's stat as it is now."""
+        wanted = list(paths)
+        return await asyncio.to_thread(lambda: {path: stat_of(path) for path in wanted})
 
 
 def stat_of(path: str) -> Stat | None:

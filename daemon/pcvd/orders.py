@@ -5,9 +5,9 @@ into something to show.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
@@ -16,15 +16,16 @@ import structlog
 from pcv_config.settings import Settings
 from pcvd.builders.protocol import Builders
 from pcvd.core import events
+from pcvd.core.compare import AGREE, EQUIVALENT, INCONCLUSIVE
 from pcvd.core.errors import PcvError, StoreError
-from pcvd.core.model import Problem, TargetSpec
+from pcvd.core.model import Judgement, Problem, TargetSpec
 from pcvd.premises import premises
-from pcvd.round import Outcome, Rounds
+from pcvd.round import Rounds
 
 if TYPE_CHECKING:
     from pcvd.blobs import Blobs
     from pcvd.files import Files
-    from pcvd.store import Store
+    from pcvd.store import RoundRecord, Store
 
 log = structlog.get_logger()
 
@@ -34,6 +35,12 @@ _UNCLAIMED_S = 3600.0
 """Bytes that no recorded round names are removed when they are this old: before, another process may be
 about to name them.
 """
+
+_TIDY_EVERY = 16
+"""Rounds; raw artifacts differ at every build, so a busy day would fill the disk."""
+
+_BUILDERS = ("python", "platform", "env", "paths", "seed", "timeout_s", "memory_mb", "atol", "rtol")
+"""The settings that builders are opened with."""
 
 OpenBuilders = Callable[[Settings], AbstractAsyncContextManager[Builders]]
 
@@ -47,7 +54,8 @@ class Finished:
 
     events: tuple[events.Event, ...]
     problems: dict[str, tuple[Problem, ...]]
-    outcome: Outcome | None = None
+    record: RoundRecord | None = None
+    changed: tuple[Judgement, ...] = ()
 
 
 class Orders:
@@ -63,7 +71,8 @@ class Orders:
         self._open_builders = open_builders
         self._builders: Builders | None = None
         self._open = AsyncExitStack()
-        self._opening = asyncio.Lock()
+        self._opening, self._preparing = asyncio.Lock(), asyncio.Lock()
+        self._recorded = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,6 +93,9 @@ class Orders:
             about = "store" if isinstance(error, StoreError) else "workers"
             problem = Problem(error.message, error.file, error.line, error.hint)
             return Finished((events.Ended(failed=True),), {about: (problem,)})
+        except OSError as error:
+            log.warning("order failed", order=type(order).__name__, error=str(error))
+            return Finished((events.Ended(failed=True),), {"workers": (Problem(str(error)),)})
         except Exception as error:
             # A fault of pcv's own must not take the daemon down with it, nor pass for a verdict.
             log.exception("order failed", order=type(order).__name__)
@@ -95,12 +107,32 @@ class Orders:
 
     async def rest(self) -> None:
         """Give back waiting workers, and bytes that nothing refers to any more."""
-        if self._builders is not None:
-            await self._builders.rest()
-        await self._store.prune(_KEEP_ROUNDS)
-        referenced = await self._store.referenced(_KEEP_ROUNDS)
-        removed = await asyncio.to_thread(self._blobs.sweep, referenced, _UNCLAIMED_S)
-        log.info("resting", removed_blobs=removed)
+        async with self._opening:
+            if self._builders is not None:
+                await self._builders.rest()
+        await self.tidy()
+
+    async def tidy(self) -> None:
+        """Remove what only old rounds refer to, and bytes that none does."""
+        try:
+            await self._store.prune(_KEEP_ROUNDS)
+            referenced = await self._store.referenced(_KEEP_ROUNDS)
+            removed = await asyncio.to_thread(self._blobs.sweep, referenced, _UNCLAIMED_S)
+        except (PcvError, OSError) as error:
+            log.warning("not tidied", error=str(error))
+        else:
+            log.info("tidied", removed_blobs=removed)
+
+    async def prepare(self) -> None:
+        """Have workers waiting for what comes next. One at a time, and not while builders are exchanged."""
+        if self._preparing.locked():
+            return
+        try:
+            builders = await self._ready()
+            async with self._preparing:
+                await builders.prepare()
+        except (PcvError, OSError) as error:
+            log.warning("no workers could be prepared", error=str(error))
 
     def reconfigure(self, settings: Settings) -> None:
         """Work under other settings from the next order on."""
@@ -108,9 +140,11 @@ class Orders:
 
     async def _ready(self) -> Builders:
         async with self._opening:
-            if self._next_settings is not self._settings:
-                await self._open.aclose()
-                self._builders, self._settings = None, self._next_settings
+            if any(getattr(self._next_settings, name) != getattr(self._settings, name) for name in _BUILDERS):
+                async with self._preparing:
+                    await self._open.aclose()
+                self._builders = None
+            self._settings = self._next_settings
             if self._builders is None:
                 self._builders = await self._open.enter_async_context(self._open_builders(self._settings))
             return self._builders
@@ -132,9 +166,12 @@ class Orders:
         builders = await self._ready()
         rounds = Rounds(builders, self._settings, self._files, self._blobs, utc_now)
         outcome = await rounds.hold(cohort, order.why, await premises(self._settings))
-        record = outcome.record
+        record = settle(outcome.record, dict(order.owed))
         if record.judgements:
             await self._store.record(record)
+            self._recorded += 1
+            if self._recorded % _TIDY_EVERY == 0:
+                await self.tidy()
         for judgement in (*record.judgements, *outcome.changed):
             log.info("judged", target=judgement.target, verdict=judgement.verdict, reason=judgement.reason)
         reads = {
@@ -145,15 +182,25 @@ class Orders:
             events.Judged(one.target, one.verdict, reads.get(one.target, {})) for one in record.judgements
         )
         ended = events.Ended(judged, outcome.again, tuple(one.target for one in outcome.changed))
-        return Finished((ended,), {"workers": (), "store": ()}, outcome)
+        return Finished((ended,), {"workers": (), "store": ()}, record, outcome.changed)
 
-    async def prepare(self) -> None:
-        """Have workers waiting for what comes next."""
-        try:
-            builders = await self._ready()
-            await builders.prepare()
-        except PcvError as error:
-            log.warning("no workers could be prepared", error=str(error))
+
+def settle(record: RoundRecord, owed: Mapping[str, Sequence[str]]) -> RoundRecord:
+    """`record`, with agreement that clears nothing turned into what it is.
+
+    A smaller cohort cannot clear what a larger one found: `owed` names the neighbours that a target differed
+    beside, and that were not built with it.
+    """
+
+    def settled(judgement: Judgement) -> Judgement:
+        missing = owed.get(judgement.target)
+        if not missing or judgement.verdict not in {AGREE, EQUIVALENT}:
+            return judgement
+        beside = ", ".join(missing)
+        reason = f"it agrees, but it differed beside {beside}, which could not be built with it"
+        return replace(judgement, verdict=INCONCLUSIVE, reason=reason)
+
+    return replace(record, judgements=tuple(settled(one) for one in record.judgements))
 
 
 def utc_now() -> str:

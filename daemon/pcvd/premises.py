@@ -16,19 +16,21 @@ import msgspec
 
 from pcvd import __version__
 from pcvd.core.errors import SetupError
-from pcvd.core.model import Read
+from pcvd.core.model import STARTUP_VARIABLES, Read
 
 if TYPE_CHECKING:
     from pcv_config.settings import Settings
 
 _ASK = """
-import importlib.metadata, json, platform, sys
+import hashlib, importlib.metadata, json, platform
 def version(name):
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
 versions = {name: version(name) for name in ("jax", "jaxlib", "numpy")}
+packages = sorted({f"{one.name} {one.version}" for one in importlib.metadata.distributions()})
+versions["packages"] = hashlib.sha256(', '.join(packages).encode()).hexdigest()
 print(json.dumps({"python": platform.python_version(), **versions}))
 """
 
@@ -47,9 +49,7 @@ async def premises(settings: Settings) -> tuple[Read, ...]:
             hint="install jax there, or name the interpreter that has it (`python` in pcv.toml)",
         )
     encoded = msgspec.json.encode([getattr(settings, name) for name in _SETTINGS], order="sorted")
-    variables = {
-        name: value for name, value in os.environ.items() if name.startswith(("XLA_", "JAX_", "TF_"))
-    }
+    variables = {name: value for name, value in os.environ.items() if name.startswith(STARTUP_VARIABLES)}
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return (
         Read("version", "pcv", __version__),
@@ -65,7 +65,7 @@ async def premises(settings: Settings) -> tuple[Read, ...]:
 async def _versions(python: str) -> dict[str, str | None]:
     try:
         process = await asyncio.create_subprocess_exec(
-            python, "-c", _ASK,
+            python, "-P", "-c", _ASK,  # without the working directory: a project may have a json.py
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     except OSError as error:

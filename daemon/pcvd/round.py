@@ -71,6 +71,7 @@ class Rounds:
         judgements = [
             judge(spec.entry, gathered.runs, facts) for spec in cohort if spec.entry not in gathered.victims
         ]
+        judged = {one.target for one in judgements} - set(changed)
         return Outcome(
             record=RoundRecord(
                 started_at=started_at,
@@ -79,10 +80,8 @@ class Rounds:
                 cohort=tuple(spec.entry for spec in cohort),
                 environment=gathered.environment,
                 runs=tuple(gathered.runs),
-                judgements=tuple(one for one in judgements if one.target not in changed),
-                reads={
-                    entry: (*reads, *premises) for entry, reads in digests.items() if entry not in changed
-                },
+                judgements=tuple(one for one in judgements if one.target in judged),
+                reads={entry: (*reads, *premises) for entry, reads in digests.items() if entry in judged},
             ),
             again=tuple(spec.entry for spec in cohort if spec.entry in gathered.victims),
             changed=tuple(one for one in judgements if one.target in changed),
@@ -116,7 +115,7 @@ class Rounds:
         for entry, reads in carried.reads.items():
             gathered.reads.setdefault(entry, []).extend(reads)
         failed = {build.target for build in carried.run.builds if build.failure is not None}
-        if carried.run.culprits or (schedule.kind == "serial" and failed):
+        if failed:
             # Whoever fails changes what its neighbours' process has done before them, so they are built again
             # without it.
             gathered.victims = {spec.entry for spec in gathered.cohort} - failed
@@ -142,13 +141,6 @@ class Rounds:
 
     async def _resolve(self, gathered: _Gathered) -> tuple[dict[str, tuple[Read, ...]], dict[str, list[str]]]:
         """Every target's reads with digests, and the files that are not what some build of it read."""
-        stats = {
-            read.name: read.stat
-            for reads in gathered.reads.values()
-            for read in reads
-            if read.kind == "file" and read.stat is not None
-        }
-        unchanged = await self._files.unchanged(stats)
         paths = {
             read.name
             for reads in gathered.reads.values()
@@ -157,6 +149,7 @@ class Rounds:
         }
         paths |= {self._path(spec) for spec in gathered.cohort}
         now = await self._files.digests(paths)
+        stats = await self._files.stats(paths)
         resolved: dict[str, tuple[Read, ...]] = {}
         changed: dict[str, list[str]] = {}
         for spec in gathered.cohort:
@@ -167,7 +160,7 @@ class Rounds:
                     booked[read.kind, read.name] = read
                     continue
                 seen = now[read.name] if read.digest is None and read.kind == "file" else read.digest
-                if seen != now[read.name] or (read.stat is not None and not unchanged[read.name]):
+                if seen != now[read.name] or read.stat not in {None, stats[read.name]}:
                     changed.setdefault(spec.entry, []).append(self._relative(read.name))
                 booked["file", read.name] = Read("file", read.name, now[read.name])
             resolved[spec.entry] = tuple(booked.values())

@@ -66,6 +66,7 @@ class Door:
         query = request.query_params
         entries = query.getlist("target")
         if query.get("fresh") == "1":
+            await self._service.look()
             await self._service.settled(entries or None)
         document = self._service.status(entries)
         if "text/plain" not in request.headers.get("accept", ""):
@@ -96,14 +97,23 @@ class Door:
         time is over.
         """
         asked = await _body(request, _Wait)
-        entries = self._asked.get(asked.ticket) if asked.ticket is not None else None
+        entries = None
+        if asked.ticket is not None:
+            if asked.ticket not in self._asked:
+                raise UsageError(
+                    f"there is no ticket {asked.ticket}", hint="wait without one, for everything"
+                )
+            entries = self._asked[asked.ticket]
         code = 200
+        await self._service.look()
         try:
             async with asyncio.timeout(_LONGEST_WAIT_S if asked.timeout_s is None else asked.timeout_s):
                 await self._service.settled(entries)
         except TimeoutError:
             code = 408
-        return _answer(self._service.status(entries or ()), code)
+        # A target may have gone while it was waited for.
+        left = [entry for entry in entries or () if self._service.exists(entry)]
+        return _answer(self._service.status(left), code)
 
     async def stop(self, _request: Request) -> Response:
         """Shut down in order, after the answer has gone out."""
@@ -232,8 +242,11 @@ async def serve(door: Door, listening: socket.socket, stopping: asyncio.Event) -
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
+    waiting = asyncio.create_task(stopping.wait())
     try:
-        await stopping.wait()
+        # A daemon that nobody can talk to any more must end, not sit on its lock.
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        waiting.cancel()
         server.should_exit = True
         await serving

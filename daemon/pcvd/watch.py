@@ -44,7 +44,7 @@ class Watch:
         # The project's own file counts wherever the watched folders are.
         folders = sorted({*self._folders, self._root} if self._root not in self._folders else self._folders)
         only_settings = self._root not in self._folders
-        absent = [folder for folder in folders if not os.path.isdir(folder)]
+        absent = [folder for folder in folders if not os.path.isdir(folder)]  # noqa: ASYNC240  # a stat each
         if absent:  # the watcher itself would wait for ever, and say nothing
             raise SetupError(f"cannot watch {', '.join(absent)}: no such folder", hint="`watch` in pcv.toml")
         try:
@@ -63,7 +63,7 @@ class Watch:
                     }
                 if paths:
                     yield paths
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # watchfiles' own errors are RuntimeErrors
             raise SetupError(
                 f"cannot watch {', '.join(folders)}: {error}",
                 hint="raise fs.inotify.max_user_watches, or set `watch` and `ignore` in pcv.toml",
@@ -80,6 +80,10 @@ class Watch:
         return not any(
             fnmatch.fnmatch(inner, pattern) or inner.startswith(pattern + os.sep) for pattern in self._ignore
         )
+
+    def covers(self, path: str) -> bool:
+        """Whether a change of the file `path` would be reported."""
+        return self._inside(path) and self.counts(path)
 
     def declaring(self) -> list[str]:
         """The model files (relative to the root) that may declare targets, sorted."""

@@ -231,7 +231,7 @@ def test_where_forking_is_not_safe_each_worker_is_an_interpreter_of_its_own(shop
 
     async def hire():
         env = worker_environment({}, "cpu")
-        async with Zygotes(sys.executable, env, scratch, fork=False) as fresh:
+        async with Zygotes(sys.executable, env, scratch, str(scratch), fork=False) as fresh:
             await fresh.start()
             worker = await fresh.worker("challenger")
             assert fresh.pids() == []

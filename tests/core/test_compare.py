@@ -43,7 +43,7 @@ def artifact(stage: str, salt: str | None = "") -> Artifact:
 
 def build(target=T, copy=0, began=0, ended=10, lacking=(), **salts) -> Build:
     artifacts = tuple(artifact(stage, salts.get(stage, "")) for stage in STAGES if stage not in lacking)
-    return Build(target, copy, 1, "main", began, began + 1, ended, "inputs", artifacts, None, True)
+    return Build(target, copy, 1, "main", began, began + 1, ended, "inputs", artifacts, None, True, began + 1)
 
 
 def run(schedule: str, *builds: Build, **changes) -> Run:
@@ -427,7 +427,7 @@ def test_a_failed_build_is_no_verdict_and_says_where(runs, where):
 
 
 def test_a_neighbours_failure_is_its_own():
-    runs = [run("serial", build(), failed(OTHER)), run("threads:2", build(), failed(OTHER))]
+    runs = [run("serial", build(), failed(OTHER)), run("threads:2", build(), build(copy=1), failed(OTHER))]
     assert judge(T, runs, facts()).verdict == "agree"
     assert judge(OTHER, runs, facts()).verdict == "inconclusive"
 
@@ -584,6 +584,8 @@ def test_the_evidence_has_the_shape_of_the_status_document():
             "serial": {
                 "builds": 2,
                 "peak_in_flight": 1,
+                "peak_compiling": 1,
+                "locations_identical": True,
                 "wall_s": 1e-5,
                 "speed_up": 1.0,
                 "identical_stages": list(STAGES),
@@ -596,6 +598,8 @@ def test_the_evidence_has_the_shape_of_the_status_document():
             "threads:2": {
                 "builds": 2,
                 "peak_in_flight": 2,
+                "peak_compiling": 2,
+                "locations_identical": True,
                 "wall_s": 5e-6,
                 "speed_up": 2.0,
                 "identical_stages": [stage for stage in STAGES if stage != "object"],

@@ -133,7 +133,7 @@ def test_a_real_judgement_makes_plain_values():
     def build(copy: int, salt: str) -> Build:
         parts = [Part("main", digest(salt.encode()), digest(salt.encode()), 1)]
         artifacts = tuple(Artifact.of(stage, parts) for stage in STAGES)
-        return Build("m.py:f", copy, 1, "main", 0, 1, 10, "inputs", artifacts, None, True)
+        return Build("m.py:f", copy, 1, "main", 0, 1, 10, "inputs", artifacts, None, True, 1)
 
     def run(schedule: str, *builds: Build) -> Run:
         return Run(schedule, ("m.py:f",), builds, "zygote", 1, (0, 1), ({"jax": "0.10.2"},))

@@ -142,7 +142,7 @@ def test_a_recheck_of_nothing_known_is_not_found(project):
 def test_waiting_for_nothing_pending_answers_at_once(project):
     project.ask("POST", "/v1/wait", b"")
     assert project.ask("POST", "/v1/wait", b'{"timeout_s": 0}')[0] == 200
-    assert project.ask("POST", "/v1/wait", b'{"ticket": 123456}')[0] == 200
+    assert project.ask("POST", "/v1/wait", b'{"ticket": 123456}')[0] == 404
 
 
 def test_events_come_at_every_change(project):

@@ -79,14 +79,14 @@ def test_edits_within_one_tick_of_the_clock_are_seen(tmp_path):
         assert files.digest(str(path)) == of(data)
 
 
-def test_unchanged_compares_stats(old):
+def test_stats_change_with_the_file(old):
     before = stat_of(str(old))
     files = Files()
-    assert asyncio.run(files.unchanged({str(old): before})) == {str(old): True}
+    assert asyncio.run(files.stats([str(old)])) == {str(old): before}
     old.write_bytes(b"two")
-    assert asyncio.run(files.unchanged({str(old): before})) == {str(old): False}
+    assert asyncio.run(files.stats([str(old)])) != {str(old): before}
     old.unlink()
-    assert asyncio.run(files.unchanged({str(old): before})) == {str(old): False}
+    assert asyncio.run(files.stats([str(old)])) == {str(old): None}
 
 
 def test_large_files_are_hashed_whole(tmp_path):

@@ -261,7 +261,8 @@ def interrupted(project, eventually, number, holds):
     """`pcvctl check`, sent a signal once `holds()`: its exit code, and the processes it had."""
     process = project.begin("check", start_new_session=True)
     try:
-        eventually(holds, "the check is under way")
+        eventually(lambda: holds() or process.poll() is not None, "the check is under way")
+        assert process.poll() is None
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         return process.wait(60), family

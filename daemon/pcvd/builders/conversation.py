@@ -125,15 +125,15 @@ class Conversation:
                 self._busy.clear()
                 await self._loaded.wait()
                 await self._worker.send(do="go")
-            case "began" | "collecting":
+            case "began" | "compiling" | "collecting":
                 target = self._progress.slots[message["build"]].target
                 self._busy[f"build {message['build']}"] = (target, time.monotonic())
-                if self._together and message["did"] == "began":
+            case "waiting" | "ended":
+                self._busy.pop(f"build {message['build']}", None)
+                if self._together:
                     self._together = False
                     await self._begun.wait()
                     await self._worker.send(do="open")
-            case "ended":
-                self._busy.pop(f"build {message['build']}", None)
             case "report":
                 self._busy.pop(f"build {message['build']}", None)
                 self._progress.note(message)

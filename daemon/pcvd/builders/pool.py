@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
 from pcvd.builders.conversation import Conversation, Progress, Stopped
 from pcvd.builders.protocol import Carried, Discovery, Order, Pair
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from pcv_config.settings import Settings
 
+log = structlog.get_logger()
+
 _SCRATCH = "pcv-work-"
 _WAITING = {"reference": 1, "challenger": 2}
 
@@ -38,7 +41,11 @@ class LocalPool:
     def __init__(self, settings: Settings, objects: str, scratch: Path) -> None:
         self._settings, self._objects, self._scratch = settings, objects, scratch
         self._zygotes = Zygotes(
-            settings.python, worker_environment(settings.env, settings.platform), scratch, fork=can_fork()
+            settings.python,
+            worker_environment(settings.env, settings.platform),
+            scratch,
+            settings.root,
+            fork=can_fork(),
         )
         self._waiting: dict[str, list[Worker]] = {name: [] for name in HASH_SEEDS}
         self._orders = 0
@@ -108,8 +115,10 @@ class LocalPool:
             )
             try:
                 answer = await worker.receive(self._settings.timeout_s)
-            except (WorkerDied, Overdue):
-                return []  # distances only describe; the verdict stands without them
+            except (WorkerDied, Overdue, ValueError) as error:
+                # Distances only describe: the verdict stands without them.
+                log.warning("outputs could not be measured", error=str(error))
+                return []
         return msgspec.convert(answer["deltas"], list[OutputDelta])
 
     async def carry_out(self, order: Order) -> Carried:

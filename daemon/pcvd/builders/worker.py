@@ -5,6 +5,7 @@ without a race.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from contextlib import suppress
@@ -64,7 +65,8 @@ class Worker:
             text = b""
         if not text.endswith(b"\n"):
             raise WorkerDied(await self._obituary())
-        message: dict[str, Any] = msgspec.json.decode(text)
+        # Not msgspec: a distance may be infinite, and Python's own JSON says so.
+        message: dict[str, Any] = json.loads(text)
         return message
 
     @property

@@ -42,9 +42,13 @@ class _Zygote:
 class Zygotes:
     """Starts zygotes when they are needed and hands out workers. Use under `async with`."""
 
-    def __init__(self, python: str, env: Mapping[str, str], scratch: Path, *, fork: bool) -> None:
-        """`fork`: False where forking is not safe (macOS); then every worker is an interpreter of its own."""
-        self._python, self._env, self._scratch, self._fork = python, dict(env), scratch, fork
+    def __init__(self, python: str, env: Mapping[str, str], scratch: Path, root: str, *, fork: bool) -> None:
+        """`root`: the working directory of all workers, wherever the daemon was started.
+
+        `fork`: False where forking is not safe (macOS); then every worker is an interpreter of its own.
+        """
+        self._python, self._env, self._scratch, self._root = python, dict(env), scratch, root
+        self._fork = fork
         self._socket = scratch / "workers.sock"
         self._zygotes: dict[str, _Zygote] = {}
         self._arrivals: dict[
@@ -197,7 +201,8 @@ class Zygotes:
             try:
                 return await asyncio.create_subprocess_exec(
                     self._python, str(_BOOT), _PCV, role, str(self._socket), name,
-                    stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True,
+                    stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self._root,
+                    start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
                 raise SetupError(

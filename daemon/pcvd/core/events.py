@@ -15,22 +15,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A verdict from an earlier life: `reads` maps path to digest, `fresh` tells whether all of them are
-    still so.
+    """A verdict from an earlier life: `reads` maps path to digest, `fresh` tells whether all of them are so.
+
+    `differed` is the cohort in which the target last differed, if no verdict has cleared that since.
     """
 
-    entry: str
+    spec: TargetSpec
     verdict: str
-    cohort: tuple[str, ...]
+    differed: tuple[str, ...]
     reads: Mapping[str, str | None]
     fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """The daemon remembers these verdicts."""
+    """The daemon remembers these verdicts; `declaring` are the model files that may declare targets now."""
 
     known: tuple[Known, ...]
+    declaring: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ class Validate:
 
     cohort: tuple[str, ...]
     why: str
+    owed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Targets that differed beside others which are not in this cohort: agreement here clears nothing."""
 
 
 Order = Discover | Validate

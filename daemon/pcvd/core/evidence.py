@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pcvd.core.model import STAGES, Build, OutputDelta, Part, Run
+from pcvd.core.model import LOCATIONS, STAGES, Build, OutputDelta, Part, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,9 @@ def canonical_digest(build: Build, stage: str) -> str | None:
 def unreadable(build: Build, facts: Facts) -> str | None:
     """Which artifact of the build the store could not give back, as a sentence; None where all are there."""
     for artifact in build.artifacts:
-        if any(facts.unreadable & {part.raw, part.canonical} for part in artifact.parts):
+        if artifact.stage in STAGES and any(
+            facts.unreadable & {part.raw, part.canonical} for part in artifact.parts
+        ):
             return f"its {artifact.stage} could not be read back from the store"
     return None
 
@@ -107,6 +109,8 @@ def _schedule_evidence(target: str, run: Run, reference: Run, facts: Facts) -> d
     return {
         "builds": len(run.builds),
         "peak_in_flight": run.peak_in_flight,
+        "peak_compiling": run.peak_compiling,
+        "locations_identical": comparable and _same_locations(mine[0], builds),
         "wall_s": run.wall_ns / 1e9,
         "speed_up": speed_up(run, reference),
         "identical_stages": [
@@ -123,6 +127,13 @@ def _schedule_evidence(target: str, run: Run, reference: Run, facts: Facts) -> d
             and not any(unreadable(build, facts) for build in builds),
         },
     }
+
+
+def _same_locations(reference: Build, builds: Sequence[Build]) -> bool:
+    """Whether source positions and scope names are the same: told, and never a reason to disagree."""
+    return all(
+        canonical_digest(build, LOCATIONS) == canonical_digest(reference, LOCATIONS) for build in builds
+    )
 
 
 def speed_up(run: Run, reference: Run) -> float | None:

@@ -16,6 +16,9 @@ STAGES = ("jaxpr", "stablehlo", "hlo", "llvm", "object", "executable", "output")
 REQUIRED_STAGES = ("stablehlo", "hlo", "output")
 """Without an artifact at one of these, a build is no evidence at all."""
 
+STARTUP_VARIABLES = ("XLA_", "JAX_")
+"""How the environment variables begin that JAX and XLA read once, when they start."""
+
 LOCATIONS = "locations"
 """Source positions and scope names: kept and shown beside the stages, never a reason to disagree."""
 
@@ -109,9 +112,9 @@ class Build:
     """One target built once under one schedule.
 
     Times are nanoseconds of the system's monotonic clock, which all processes of a machine share: `began_ns`
-    before tracing, `lowered_ns` when StableHLO was there, `ended_ns` when the executable was. `inputs` is the
-    SHA-256 of the argument values. `repeats` tells whether the executable gave the same bits when it ran a
-    second time; None where it was not run.
+    before tracing, `lowered_ns` when StableHLO was there, `compiling_ns` when it was handed to the compiler,
+    `ended_ns` when the executable was there. `inputs` is the SHA-256 of the argument values. `repeats` tells
+    whether the executable gave the same bits when it ran a second time; None where it was not run.
     """
 
     target: str
@@ -125,6 +128,7 @@ class Build:
     artifacts: tuple[Artifact, ...] = ()
     failure: Failure | None = None
     repeats: bool | None = None
+    compiling_ns: int = 0
 
     def artifact(self, stage: str) -> Artifact | None:
         """The artifact at `stage`, or None where the build never came that far."""
@@ -161,6 +165,15 @@ class Run:
         ends.
         """
         return peak([(build.began_ns, build.ended_ns) for build in self.builds if build.ended_ns])
+
+    @property
+    def peak_compiling(self) -> int:
+        """The largest number of builds that the compiler was at, at one moment.
+
+        Builds of a first wave begin together by construction; that their compilations overlapped as well is a
+        finding.
+        """
+        return peak([(build.compiling_ns, build.ended_ns) for build in self.builds if build.compiling_ns])
 
     @property
     def wall_ns(self) -> int:

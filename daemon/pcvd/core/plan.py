@@ -51,18 +51,27 @@ class _Target:
     reads: dict[str, str | None] = field(default_factory=dict)
     fresh: bool = False
     tries: int = 0
+    owing: bool = False
+    """It was built without somebody beside whom it had differed."""
 
-    def judged(self, verdict: str, cohort: tuple[str, ...]) -> None:
+    def judged(self, verdict: str, cohort: tuple[str, ...], *, owing: bool) -> None:
         """Take in a verdict on the files as they were read."""
-        self.verdict, self.fresh, self.tries = verdict, True, 0
+        self.verdict, self.fresh, self.tries, self.owing = verdict, True, 0, owing
         if verdict != INCONCLUSIVE:
             self.differed = () if verdict == AGREE else cohort
+
+    def waits_for(self, neighbour: str) -> bool:
+        """Whether it differed beside `neighbour`, agreed without it, and could not be cleared by that."""
+        return self.owing and neighbour in self.differed
 
 
 class Plan:
     """What has to be built, and when."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, eager: bool = True) -> None:
+        """`eager`: build what is new or stale by itself, not only what is asked for."""
+        self._eager = eager
+        self._surveyed = False
         self._targets: dict[str, _Target] = {}
         self._memory: dict[str, Known] = {}
         self._readers: dict[str, set[str]] = {}
@@ -91,16 +100,30 @@ class Plan:
         """Whether it is still to be found out which targets there are."""
         return bool(self._discoveries) or isinstance(self._under_way, Discover)
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """Every file that some target or some discovery read."""
+        return frozenset(self._readers).union(*self._sources.values())
+
     def concerned(self, path: str) -> set[str]:
         """`path` itself where some target or discovery read it, or the paths below it that were read,
-        where it is a folder.
+        where it is a folder. While an order is under way nobody knows yet what it reads.
         """
-        known = {*self._readers, *(read for reads in self._sources.values() for read in reads)}
-        if path in known:
+        if path in self._readers or any(path in reads for reads in self._sources.values()):
             return {path}
         below = path.rstrip("/") + "/"
-        found = {read for read in known if read.startswith(below)}
+        found = {read for read in self.paths if read.startswith(below)}
         return found or ({path} if self._under_way is not None else set())
+
+    @property
+    def surveyed(self) -> bool:
+        """Whether it has been found out, since the beginning, which targets there are."""
+        return self._surveyed
+
+    @property
+    def remembered(self) -> tuple[TargetSpec, ...]:
+        """Targets of an earlier life of which it is not known yet whether they still exist."""
+        return () if self._surveyed else tuple(known.spec for known in self._memory.values())
 
     @property
     def sources(self) -> frozenset[str]:
@@ -142,7 +165,8 @@ class Plan:
         """Take in `event`; the orders that follow from it, to be carried out in turn."""
         match event:
             case Recovered():
-                self._memory |= {known.entry: known for known in event.known}
+                self._memory |= {known.spec.entry: known for known in event.known}
+                self._discoveries |= dict.fromkeys(sorted(event.declaring))
             case Declared():
                 self._declared(event)
             case Saved():
@@ -150,18 +174,22 @@ class Plan:
             case Asked():
                 self._discoveries |= self._postponed
                 self._postponed.clear()
-                for entry in event.entries:
-                    if (
-                        entry in self._targets and self.state(entry) == "idle"
-                    ):  # what is being built answers as well
-                        self._pending[entry] = "asked for"
+                self._asked(event)
             case Outdated():
                 for entry, target in self._targets.items():
                     target.fresh = False
                     self._want(entry, event.why)
             case Ended():
                 self._ended(event)
-        return self._next()
+        orders = self._next()
+        self._surveyed = self._surveyed or not (self.discovering or self._postponed)
+        return orders
+
+    def _asked(self, event: Asked) -> None:
+        for entry in event.entries:
+            # What is being built answers as well.
+            if entry in self._targets and self.state(entry) == "idle":
+                self._pending[entry] = "asked for"
 
     def _declared(self, event: Declared) -> None:
         if event.source is not None:
@@ -171,6 +199,9 @@ class Plan:
             if not event.reads.isdisjoint(self._meanwhile):
                 self._discoveries[event.source] = None
         if event.broken:
+            for known in list(self._memory.values()):
+                if known.spec.path == event.source:
+                    self._declare(known.spec, event.source)
             return
         declared = {spec.entry for spec in event.targets}
         for entry in [entry for entry, target in self._targets.items() if target.source == event.source]:
@@ -198,10 +229,10 @@ class Plan:
         if known is None:
             self._want(spec.entry, "new")
             return
-        target.judged(known.verdict, known.cohort)
-        target.fresh = known.fresh
+        target.verdict, target.differed = known.verdict, known.differed
+        target.fresh = known.fresh and known.spec.args == spec.args
         self._reads(spec.entry, known.reads)
-        if not known.fresh:
+        if not target.fresh:
             self._want(spec.entry, "changed while no daemon ran")
 
     def _saved(self, event: Saved) -> None:
@@ -224,7 +255,7 @@ class Plan:
                         self._want(entry, f"{path} was saved")
 
     def _want(self, entry: str, why: str) -> None:
-        if entry not in self._targets:
+        if entry not in self._targets or not self._eager:
             return
         if self.state(entry) == "building":
             self._touched[entry] = why
@@ -234,15 +265,17 @@ class Plan:
     def _ended(self, event: Ended) -> None:
         order, self._under_way = self._under_way, None
         cohort = order.cohort if isinstance(order, Validate) else ()
+        owed = dict(order.owed) if isinstance(order, Validate) else {}
         if isinstance(order, Discover) and event.failed:
             self._postponed |= dict.fromkeys(order.files)
         for judged in event.judged:
             target = self._targets.get(judged.entry)
             if target is not None:  # its declaration may have gone while it was built
-                target.judged(judged.verdict, cohort)
+                target.judged(judged.verdict, cohort, owing=judged.entry in owed)
                 self._reads(judged.entry, judged.reads)
         for entry in event.again:
-            self._want(entry, "its round could not be finished")
+            if entry in self._targets:
+                self._pending.setdefault(entry, "its round could not be finished")
         for entry in event.changed:
             self._try_again(entry)
         self._catch_up(cohort)
@@ -254,7 +287,7 @@ class Plan:
         target.fresh = False
         if target.tries < MOST_TRIES:
             target.tries += 1
-            self._want(entry, "its files changed while it was built")
+            self._pending.setdefault(entry, "its files changed while it was built")
 
     def _catch_up(self, cohort: tuple[str, ...]) -> None:
         """What happened to the cohort while it was built: only now is it known what it read."""
@@ -308,14 +341,23 @@ class Plan:
         why = next(iter(self._pending.values()))
         for entry in self._pending:
             neighbours = [other for other in self._targets[entry].differed if self._comes_along(other)]
-            together = chosen | dict.fromkeys([entry, *neighbours])
+            waiting = [other for other, target in self._targets.items() if target.waits_for(entry)]
+            together = chosen | dict.fromkeys([entry, *neighbours, *waiting])
             if chosen and len(together) > MOST_TOGETHER:
                 break
             chosen = together
         for entry in chosen:
             self._pending.pop(entry, None)
-        declared = [entry for entry in self._targets if entry in chosen]
-        return Validate(tuple(declared), why)
+        declared = tuple(entry for entry in self._targets if entry in chosen)
+        owed = [(entry, tuple(self._missing(entry, chosen))) for entry in declared]
+        return Validate(declared, why, tuple((entry, missing) for entry, missing in owed if missing))
+
+    def _missing(self, entry: str, cohort: Iterable[str]) -> list[str]:
+        """Targets beside which `entry` differed, that exist and are not in `cohort`."""
+        held = set(cohort)
+        return [
+            other for other in self._targets[entry].differed if other in self._targets and other not in held
+        ]
 
     def _comes_along(self, neighbour: str) -> bool:
         # Who could not be compared may have been what broke the round, and would break it for ever.

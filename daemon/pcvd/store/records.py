@@ -32,7 +32,8 @@ class Standing:
     """The last verdict on a declared target, and what it rests on.
 
     `reads` carry digests but no `stat`; `environment` is a digest; `rounds` counts how many rounds in a row
-    gave this verdict.
+    gave this verdict. `differed` is the cohort of the last round in which the target differed, where none has
+    agreed since: what could not be compared clears nothing.
     """
 
     target: TargetSpec
@@ -42,6 +43,7 @@ class Standing:
     environment: str
     cohort: tuple[str, ...]
     rounds: int
+    differed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ _INSERT_RUN = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _INSERT_BUILD = """
-    INSERT INTO builds (id, run, target, copy, worker, thread, began_ns, lowered_ns, ended_ns, inputs,
-        repeats, failure)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO builds (id, run, target, copy, worker, thread, began_ns, lowered_ns, compiling_ns, ended_ns,
+        inputs, repeats, failure)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _INSERT_STAGE = """
     INSERT INTO stages (id, build, stage, raw, canonical, absent, size) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -188,7 +188,8 @@ def _run_row(run_id: int, number: int, run: Run) -> tuple[object, ...]:
 def _build_row(build_id: int, run_id: int, target: int, build: Build) -> tuple[object, ...]:
     return row(
         build_id, run_id, target, build.copy, build.worker, build.thread, build.began_ns, build.lowered_ns,
-        build.ended_ns, build.inputs, build.repeats, None if build.failure is None else encode(build.failure),
+        build.compiling_ns, build.ended_ns, build.inputs, build.repeats,
+        None if build.failure is None else encode(build.failure),
     )  # fmt: skip
 
 
@@ -236,11 +237,12 @@ async def _select_builds(connection: aiosqlite.Connection, number: int) -> dict[
         artifacts[build_id].append(Artifact(stage, raw, canonical, tuple(parts[stage_id]), absent))
     builds: defaultdict[int, list[Build]] = defaultdict(list)
     for (
-        run, build_id, target, copy, worker, thread, began, lowered, ended, inputs, repeats, failure,
+        run, build_id, target, copy, worker, thread, began, lowered, compiling, ended, inputs, repeats,
+        failure,
     ) in await connection.execute_fetchall(
         """
-        SELECT b.run, b.id, t.entry, b.copy, b.worker, b.thread, b.began_ns, b.lowered_ns, b.ended_ns,
-            b.inputs, b.repeats, b.failure
+        SELECT b.run, b.id, t.entry, b.copy, b.worker, b.thread, b.began_ns, b.lowered_ns, b.compiling_ns,
+            b.ended_ns, b.inputs, b.repeats, b.failure
         FROM runs r JOIN builds b ON b.run = r.id JOIN targets t ON t.id = b.target
         WHERE r.round = ? ORDER BY b.id
         """,
@@ -254,6 +256,7 @@ async def _select_builds(connection: aiosqlite.Connection, number: int) -> dict[
                 thread=thread,
                 began_ns=began,
                 lowered_ns=lowered,
+                compiling_ns=compiling,
                 ended_ns=ended,
                 inputs=inputs,
                 artifacts=tuple(artifacts[build_id]),

@@ -23,7 +23,7 @@ CREATE INDEX targets_active ON targets (entry) WHERE active = 1;
 
 CREATE TABLE dependencies ( -- What a target's builds read in the last round that recorded it.
     target INTEGER NOT NULL REFERENCES targets, -- who read it
-    kind   TEXT NOT NULL,  -- file, absent (a file looked for in vain), env or module
+    kind   TEXT NOT NULL,  -- file (also one looked for in vain), env, version or setting
     name   ANY NOT NULL,   -- absolute path or variable; a BLOB where the path is not UTF-8
     digest TEXT,           -- of what was read; NULL where it is not known
     PRIMARY KEY (target, kind, name)
@@ -64,6 +64,7 @@ CREATE TABLE builds ( -- One target built once under one schedule. Pruned with t
     thread     TEXT NOT NULL,    -- name of the thread that built
     began_ns   INTEGER NOT NULL, -- monotonic clock, before tracing
     lowered_ns INTEGER NOT NULL, -- monotonic clock, when StableHLO was there; 0 where it never was
+    compiling_ns INTEGER NOT NULL, -- monotonic clock, when the compiler was called; 0 where it never was
     ended_ns   INTEGER NOT NULL, -- monotonic clock, when the executable was there; 0 where it never was
     inputs     TEXT NOT NULL,    -- digest of the argument values; empty where they were never made
     repeats    INTEGER CHECK (repeats IN (0, 1)), -- 1: a second run gave the same bits; NULL: not run

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def standings(connection: aiosqlite.Connection) -> list[Standing]:
-    """The last verdict of every active target that has one, by entry. Three statements for any number."""
+    """The last verdict of every active target that has one, by entry. Four statements for any number."""
     latest = await connection.execute_fetchall(
         """
         SELECT t.id, t.entry, t.args, t.file, t.line, v.round, v.detail, v.checked_at, v.streak
@@ -36,13 +36,25 @@ async def standings(connection: aiosqlite.Connection) -> list[Standing]:
             WHERE t.active = 1)
         """
     )
+    differed = await connection.execute_fetchall(
+        """
+        SELECT v.target, r.cohort FROM targets t
+        JOIN verdicts v ON v.id = (
+            SELECT max(id) FROM verdicts WHERE target = t.id AND verdict <> 'inconclusive')
+        JOIN rounds r ON r.id = v.round
+        WHERE t.active = 1 AND v.verdict <> 'agree'
+        """
+    )
     reads = await targets.read_rows(connection)
     # Decoding thousands of judgements takes a while: not on the event loop.
-    return await asyncio.to_thread(_standings, latest, rounds, reads)
+    return await asyncio.to_thread(_standings, latest, rounds, dict(map(tuple, differed)), reads)
 
 
 def _standings(
-    latest: Iterable[Any], rounds: Iterable[Any], reads: list[tuple[int, str, str | bytes, str | None]]
+    latest: Iterable[Any],
+    rounds: Iterable[Any],
+    differed: dict[int, str],
+    reads: list[tuple[int, str, str | bytes, str | None]],
 ) -> list[Standing]:
     held = {number: (strings(cohort), environment) for number, cohort, environment in rounds}
     read = targets.reads_of(reads)
@@ -58,6 +70,7 @@ def _standings(
                 environment=environment,
                 cohort=cohort,
                 rounds=streak,
+                differed=strings(differed[target]) if target in differed else (),
             )
         )
     return found

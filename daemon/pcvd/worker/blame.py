@@ -7,6 +7,14 @@ import traceback
 
 from pcvd.core.model import Failure
 
+_HINTS = {
+    "import": "mend it: the next save builds it again",
+    "arguments": "mend the function that makes the arguments; the next save builds again",
+    "trace": "mend the model, or the example arguments it is given",
+    "lower": "mend the model, or the example arguments it is given",
+    "compile": "the compiler refused it; failure.trace in the JSON has all it said",
+    "run": "it was built, but does not run; failure.trace in the JSON has the traceback",
+}
 _MOST_MESSAGE = 2000
 _MOST_TRACE = 20_000
 
@@ -27,7 +35,7 @@ def blame(kind: str, error: BaseException, root: str) -> Failure:
         return error.failure
     trace = "".join(traceback.format_exception(error))[-_MOST_TRACE:]
     file: str | None
-    hint = None
+    hint = _HINTS.get(kind)
     if isinstance(error, SyntaxError) and error.filename:
         file, line = relative(error.filename, root), error.lineno
         message = f"{type(error).__name__}: {error.msg}"

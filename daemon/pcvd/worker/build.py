@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcvd.core.model import Failure
+    from pcvd.worker.carry import Gate
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Product:
     thread: str
     dump_folder: str
     lowered_ns: int = 0
+    compiling_ns: int = 0
     ended_ns: int = 0
     traced: Any = None
     lowered: Any = None
@@ -50,12 +52,11 @@ def build(
     thread: str,
     dump_folder: str,
     root: str,
-    before_compile: Callable[[], None],
+    gate: Gate,
 ) -> Product:
     """Trace, lower and compile `function` for `args`; errors of the project's own code end up in the product.
 
-    `before_compile` is called between lowering and compiling (a concurrent schedule waits there until all its
-    first builds began).
+    A concurrent schedule's first builds wait at the `gate` for each other before they are compiled.
     """
     os.makedirs(dump_folder, exist_ok=True)
     product = Product(time.monotonic_ns(), thread, dump_folder)
@@ -66,13 +67,16 @@ def build(
         step = "lower"
         product.lowered = product.traced.lower()
         product.lowered_ns = time.monotonic_ns()
-        before_compile()
+        gate.wait()
+        product.compiling_ns = time.monotonic_ns()
         step = "compile"
         # Dump options are left out of JAX's cache key and of what is generated: this is the build the user
         # would get.
         product.compiled = product.lowered.compile(compiler_options={"xla_dump_to": dump_folder})
     except BaseException as error:  # a model may raise anything, SystemExit included; the others go on
         product.failure = blame(step, error, root)
+        if not product.compiling_ns:
+            gate.leave()
     product.ended_ns = time.monotonic_ns()
     return product
 
@@ -87,7 +91,7 @@ def prepare(function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...],
     if jaxnames.is_jitted(function):
         static = jaxnames.static_positions(function, len(args))
         runtime = tuple(value for place, value in enumerate(args) if place not in static)
-        return jaxnames.jitted_like(copy_of(function.__wrapped__), function), args, runtime
+        return copy_of(function), args, runtime
     leaves, tree = jax.tree.flatten(args)
     if all(_is_dynamic(leaf) for leaf in leaves):
         return jax.jit(copy_of(function)), args, args
@@ -117,6 +121,8 @@ def copy_of(function: Any) -> Any:
         copy.__annotations__ = function.__annotations__
         copy.__dict__.update(function.__dict__)
         return copy
+    if jaxnames.is_jitted(function):
+        return jaxnames.jitted_like(copy_of(function.__wrapped__), function)
     if isinstance(function, types.MethodType):
         return types.MethodType(copy_of(function.__func__), function.__self__)
     if isinstance(function, functools.partial):

@@ -1,9 +1,9 @@
 """Carrying out a schedule's builds within one process: on the main thread one by one, or in a pool of
 threads.
 
-What makes a concurrent schedule concurrent is measured, but it is also made sure of: no build of the first
-wave goes on from lowering to compiling before all of them have begun, so that N builds really are in flight
-together.
+What makes a concurrent schedule concurrent is measured, but it is also helped along: lowering holds the
+interpreter's lock, so builds would reach the compiler one by one, and small ones would be gone before
+the next came. Builds of the first wave wait at a gate until all of them have been lowered.
 """
 
 from __future__ import annotations
@@ -19,44 +19,43 @@ Made = TypeVar("Made")
 
 
 class Gate(Protocol):
-    """Where the builds of the first wave wait for each other."""
-
-    def begun(self) -> None:
-        """One more build has begun."""
+    """Where the builds of the first wave wait for each other, between lowering and compiling."""
 
     def wait(self) -> None:
-        """Return once all builds of the first wave have begun."""
+        """Arrive, and return once all builds of the first wave have arrived or left."""
+
+    def leave(self) -> None:
+        """A build that failed will not arrive."""
 
 
 class OpenGate:
     """No wave: for schedules that build one at a time."""
 
-    def begun(self) -> None:
-        """Nobody waits."""
-
     def wait(self) -> None:
         """Nobody to wait for."""
 
+    def leave(self) -> None:
+        """Nobody waits."""
+
 
 class Wave:
-    """A gate for threads of one process: opens when `size` builds have begun."""
+    """A gate for threads of one process: opens when `size` builds have arrived or left."""
 
     def __init__(self, size: int) -> None:
         self._missing = size
         self._condition = threading.Condition()
 
-    def begun(self) -> None:
-        """One more build has begun."""
+    def wait(self) -> None:
+        """Arrive, and return once all builds of the first wave have: pool threads all come, or leave."""
+        self.leave()
+        with self._condition:
+            self._condition.wait_for(lambda: self._missing <= 0)
+
+    def leave(self) -> None:
+        """One build less to wait for."""
         with self._condition:
             self._missing -= 1
             self._condition.notify_all()
-
-    def wait(self) -> None:
-        """Return once all builds of the first wave have begun. Pool threads always come to begin, so this
-        ends.
-        """
-        with self._condition:
-            self._condition.wait_for(lambda: self._missing <= 0)
 
 
 def carry_out(count: int, threads: int, make: Callable[[int], Made]) -> Sequence[Made]:

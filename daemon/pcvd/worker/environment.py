@@ -15,6 +15,8 @@ import jax
 import jaxlib
 import numpy as np
 
+from pcvd.core.model import STARTUP_VARIABLES
+
 
 def describe() -> dict[str, Any]:
     """This process's environment, as plain values; called after the builds, when the model has had its say
@@ -34,9 +36,7 @@ def describe() -> dict[str, Any]:
         "devices": [device.device_kind for device in devices],
         "driver": str(getattr(devices[0].client, "platform_version", "")).splitlines(),
         "variables": {
-            name: value
-            for name, value in sorted(os.environ.items())
-            if name.startswith(("XLA_", "JAX_", "TF_"))
+            name: value for name, value in sorted(os.environ.items()) if name.startswith(STARTUP_VARIABLES)
         },
         "config": {name: str(value) for name, value in sorted(jax.config.values.items())},
     }

@@ -5,30 +5,35 @@ Kept in one place, so that a new version of JAX is looked through by reading one
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING, Any
-
-import jax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 def is_jitted(function: Any) -> bool:
-    """Whether `function` is what `jax.jit` returned."""
-    return hasattr(function, "_jit_info") and hasattr(function, "__wrapped__")
+    """Whether `function` is what `jax.jit` returned. A method bound to such a function shows its attributes,
+    and is none.
+    """
+    return (
+        not isinstance(function, types.MethodType)
+        and hasattr(function, "_jit_info")
+        and hasattr(function, "__wrapped__")
+    )
 
 
 def jitted_like(function: Callable[..., Any], original: Any) -> Any:
     """`jax.jit(function)` with exactly the options of `original`: donation, static arguments, shardings,
     compiler options.
 
-    `_jit_info` is the record of those options and is what `trace` reads; there is no public way to ask a
-    jitted function for them, and rebuilding the call to `jax.jit` from its parts would lose the next option
-    that JAX invents.
+    `_jit_info` is the record of those options, and `_cpp_pjit` makes a jitted function from such a record.
+    There is no public way to ask a jitted function for them, and spelling the call to `jax.jit` out again
+    would lose the next option that JAX invents.
     """
-    fresh = jax.jit(function)
-    fresh._jit_info = original._jit_info
-    return fresh
+    from jax._src.pjit import _cpp_pjit
+
+    return _cpp_pjit(function, original._jit_info)
 
 
 def static_positions(function: Any, count: int) -> set[int]:

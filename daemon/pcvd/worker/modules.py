@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcvd.core.model import Failure
-from pcvd.worker.blame import Rejected, is_project_file
-from pcvd.worker.reads import Ledger, module_owner
+from pcvd.worker.blame import Rejected
+from pcvd.worker.reads import Ledger, is_installed, module_owner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +51,8 @@ class ProjectFinder:
     others alone.
     """
 
-    def __init__(self, root: str, ledger: Ledger) -> None:
-        self._root, self._ledger = root, ledger
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -61,7 +61,7 @@ class ProjectFinder:
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or not isinstance(spec.loader, SourceFileLoader) or not spec.origin:
             return None
-        if not is_project_file(os.path.realpath(spec.origin), self._root):
+        if is_installed(spec.origin) or is_installed(os.path.realpath(spec.origin)):
             return None
         spec.loader = SourceLoader(name, spec.origin, self._ledger)
         spec.cached = None
@@ -77,7 +77,8 @@ class Modules:
         self._roots = [os.path.normpath(os.path.join(root, folder)) for folder in import_roots]
         sys.path[:0] = self._roots
         ledger.import_roots = tuple(self._roots)
-        sys.meta_path.insert(0, ProjectFinder(root, ledger))
+        # Behind the finder of pcv's own packages.
+        sys.meta_path.insert(1, ProjectFinder(ledger))
         importlib.invalidate_caches()
 
     def load(self, file: str) -> ModuleType:

@@ -49,11 +49,10 @@ def distance(
     NaNs at the same places count as equal here (their bits are compared by the digests); a value that is
     finite on one side only is infinitely far away.
     """
-    bitwise = data[0] == data[1]
-    if bitwise:
-        return OutputDelta(schedule, other.name, other.label, True, 0.0, 0.0, 0.0, True)
     if reference.label != other.label:
         return OutputDelta(schedule, other.name, f"{reference.label} against {other.label}", False)
+    if data[0] == data[1]:
+        return OutputDelta(schedule, other.name, other.label, True, 0.0, 0.0, 0.0, True)
     dtype = _dtype(reference.label)
     if dtype is None:
         return OutputDelta(schedule, other.name, other.label, False)
@@ -66,7 +65,8 @@ def distance(
         apart = np.where(np.isnan(apart), np.inf, apart)
         scale = np.abs(a)
         relative = np.where(same, 0.0, np.where(scale > 0, apart / scale, np.inf))
-        within = bool(np.all(apart <= atol + rtol * scale))
+        # An infinity times the relative tolerance would excuse any distance.
+        within = bool(np.all(same | (np.isfinite(apart) & (apart <= atol + rtol * scale))))
     return OutputDelta(
         schedule,
         other.name,

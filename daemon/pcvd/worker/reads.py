@@ -10,6 +10,7 @@ booked as edges between owners, and what a target read is what can be reached fr
 from __future__ import annotations
 
 import builtins
+import functools
 import hashlib
 import importlib
 import os
@@ -19,12 +20,16 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pcv
 from pcvd.core.model import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Stat = tuple[int, int, int, int]
+
+_OWN_VARIABLES = frozenset({"PYTHONHASHSEED", "PYTHONUNBUFFERED"})
+"""Variables that pcv itself sets, one way or another per worker."""
 
 
 class Ledger:
@@ -34,7 +39,7 @@ class Ledger:
         """`ignored`: folders whose files are nobody's dependency (pcv's own store and scratch folder)."""
         self._ignored = tuple(os.path.join(folder, "") for folder in (*ignored, *_installed_folders()))
         self._owner = threading.local()
-        self._reads: dict[str, dict[tuple[str, str], Read]] = {}
+        self._reads: dict[str, dict[Read, None]] = {}
         self._edges: dict[str, set[str]] = {}
         self.import_roots: tuple[str, ...] = ()
         """Where the project's own modules are looked for."""
@@ -75,41 +80,37 @@ class Ledger:
                 if other not in reached:
                     reached.add(other)
                     waiting.append(other)
-        booked: dict[tuple[str, str], Read] = {}
-        for name in reached:
-            for key, read in self._reads.get(name, {}).items():
-                if key not in booked or (read.digest is not None and booked[key].digest is None):
-                    booked[key] = read
-        return [booked[key] for key in sorted(booked)]
+        # One file read at two moments may have been two different files: both reads are told. A digest says
+        # more than any stat.
+        booked = {read for name in reached for read in self._reads.get(name, ())}
+        hashed = {(read.kind, read.name) for read in booked if read.digest is not None}
+        booked = {read for read in booked if read.digest is not None or (read.kind, read.name) not in hashed}
+        return sorted(booked, key=lambda read: (read.kind, read.name, read.digest or "", read.stat or ()))
 
     def _current(self) -> str | None:
         return getattr(self._owner, "name", None)
 
     def _book(self, owner: str, read: Read) -> None:
-        # A digest of what was read says more than a stat at the time of opening, so it is never replaced by
-        # one.
-        known = self._reads.setdefault(owner, {})
-        if read.digest is not None or (read.kind, read.name) not in known:
-            known[read.kind, read.name] = read
+        self._reads.setdefault(owner, {})[read] = None
 
     def _on_audit(self, event: str, args: tuple[Any, ...]) -> None:
-        if event != "open":
-            return
-        owner = self._current()
+        owner = self._current() if event == "open" else None
         if owner is None or not isinstance(args[0], str | bytes):
-            return
-        mode, flags = args[1], args[2]
-        if (mode is not None and not set(mode) & set("r+")) or (flags or 0) & os.O_WRONLY:
             return
         path = os.path.abspath(os.fsdecode(args[0]))
         if path.startswith(self._ignored) or path.endswith(".pyc") or os.path.isdir(path):
             return
         stat = stat_of(path)
+        flags = args[2] if isinstance(args[2], int) else 0
+        if (flags & os.O_ACCMODE) == os.O_WRONLY or flags & (os.O_TRUNC | os.O_EXCL):
+            return
+        if flags & os.O_CREAT and stat is None:
+            return  # what a build makes itself, it does not depend on
         self._book(owner, Read("absent", path) if stat is None else Read("file", path, None, stat))
 
     def _on_variable(self, name: str, value: str | None) -> None:
         owner = self._current()
-        if owner is not None:
+        if owner is not None and name not in _OWN_VARIABLES:
             digest = (
                 None if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
             )
@@ -175,6 +176,11 @@ class Ledger:
                     self.depends(module_owner(importer), name)
 
 
+def is_installed(path: str) -> bool:
+    """Whether a file belongs to the interpreter or to an installed package, and so to the environment."""
+    return path.startswith(tuple(os.path.join(folder, "") for folder in _installed_folders()))
+
+
 def module_owner(name: str) -> str:
     """The owner under which a project module's reads are booked."""
     return f"module {name}"
@@ -196,6 +202,7 @@ def _absolute(name: str, package: str, level: int) -> str:
     return f"{base}.{name}" if name else base
 
 
+@functools.cache
 def _installed_folders() -> set[str]:
     """Where the interpreter and installed packages live: those are part of the environment, not of a
     target's reads.
@@ -203,8 +210,9 @@ def _installed_folders() -> set[str]:
     paths = sysconfig.get_paths()
     names = ("stdlib", "platstdlib", "purelib", "platlib", "scripts", "include")
     folders = {os.path.abspath(paths[name]) for name in names if name in paths}
-    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return folders | {os.path.realpath(folder) for folder in folders} | {own, "/proc", "/sys", "/dev", "/etc"}
+    own = {os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.dirname(pcv.__file__)}
+    real = {os.path.realpath(folder) for folder in folders}
+    return folders | real | own | {"/proc", "/sys", "/dev", "/etc"}
 
 
 def _watch_environment(note: Callable[[str, str | None], None]) -> None:

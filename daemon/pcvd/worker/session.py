@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from pcvd.blobs import Blobs
-from pcvd.core.model import Artifact, Build, Failure, Part, TargetSpec
+from pcvd.core.model import STARTUP_VARIABLES, Artifact, Build, Failure, Part, TargetSpec
 from pcvd.worker import inputs, outputs
 from pcvd.worker.blame import blame
 from pcvd.worker.build import Product, build
@@ -169,10 +169,10 @@ class Cohort:
         thread = threading.current_thread()
         name = "main" if thread is threading.main_thread() else thread.name
         self._line.send(did="began", build=number)
-        self._gate.begun()
         if isinstance(ready, Failure):
+            self._gate.leave()
             now = time.monotonic_ns()
-            product = Product(now, name, "", now, now, failure=ready)
+            product = Product(now, name, "", ended_ns=now, failure=ready)
         else:
             entry, args, _ = ready
             with self._ledger.owner(f"target {entry.spec.entry}"):
@@ -182,7 +182,7 @@ class Cohort:
                     thread=name,
                     dump_folder=os.path.join(self._scratch, f"{number:04d}-{copy:02d}"),
                     root=self._root,
-                    before_compile=self._gate.wait,
+                    gate=_Reported(self._gate, self._line, number),
                 )
         self._line.send(did="ended", build=number)
         return product
@@ -215,27 +215,44 @@ class Cohort:
             tuple(artifacts),
             failure,
             repeats,
+            product.compiling_ns,
         )
         reads = [asdict(read) for read in self._ledger.of(f"target {spec.entry}")]
         self._line.send(did="report", build=number, report=asdict(report), reads=reads)
 
 
+class _Reported:
+    """A gate that tells the daemon when a build waits at it: who only waits is not late."""
+
+    def __init__(self, gate: Gate, line: Line, number: int) -> None:
+        self._gate, self._line, self._number = gate, line, number
+
+    def wait(self) -> None:
+        """Arrive and wait, with a word before and after."""
+        self._line.send(did="waiting", build=self._number)
+        self._gate.wait()
+        self._line.send(did="compiling", build=self._number)
+
+    def leave(self) -> None:
+        """The build failed; its end is reported anyway."""
+        self._gate.leave()
+
+
 class DaemonGate:
-    """A gate across processes: the daemon opens it when every worker of the schedule has begun its first
-    build.
-    """
+    """A gate across processes: the daemon opens it when every worker's first build waits or has ended."""
 
     def __init__(self, line: Line) -> None:
         self._line: Line | None = line
-
-    def begun(self) -> None:
-        """The daemon hears of it through the `began` message."""
 
     def wait(self) -> None:
         """Wait for the daemon's word before the first build goes on; later ones pass."""
         if self._line is not None:
             line, self._line = self._line, None
             line.receive()
+
+    def leave(self) -> None:
+        """The daemon hears of the build's end, and this worker waits for nobody any more."""
+        self._line = None
 
 
 def warm_up() -> None:
@@ -257,7 +274,7 @@ def _brief(error: Exception) -> str:
 
 def startup_variables() -> dict[str, str]:
     """The variables that JAX and XLA read once, when they start."""
-    return {name: value for name, value in os.environ.items() if name.startswith(("XLA_", "JAX_", "TF_"))}
+    return {name: value for name, value in os.environ.items() if name.startswith(STARTUP_VARIABLES)}
 
 
 def _spec(message: dict[str, Any]) -> TargetSpec:
