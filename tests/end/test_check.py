@@ -66,7 +66,7 @@ def test_every_stage_was_compared_and_stored(checked):
 
 
 def test_the_round_is_in_the_database(demo, checked):
-    assert demo.rounds() == [("new", TARGETS)]
+    assert demo.rounds() == [("asked for", TARGETS)]
     rows = demo.query(
         "SELECT entry, stage, schedule, canonical FROM stages JOIN builds ON builds.id = stages.build "
         "JOIN runs ON runs.id = builds.run JOIN targets ON targets.id = builds.target "

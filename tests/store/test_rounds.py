@@ -40,8 +40,8 @@ FAILURE = st.none() | st.builds(
     Failure, TEXT, TEXT, st.none() | TEXT, st.none() | NUMBER, st.none() | TEXT, st.none() | TEXT
 )
 BUILD = st.builds(
-    Build, ENTRY, NUMBER, NUMBER, TEXT, NUMBER, NUMBER, NUMBER, compiling_ns=NUMBER, inputs=TEXT, artifacts=ARTIFACTS,
-    failure=FAILURE, repeats=st.none() | st.booleans(),
+    Build, ENTRY, NUMBER, NUMBER, TEXT, NUMBER, NUMBER, NUMBER, compiling_ns=NUMBER, inputs=TEXT,
+    artifacts=ARTIFACTS, failure=FAILURE, repeats=st.none() | st.booleans(),
 )  # fmt: skip
 ENVIRONMENT = st.dictionaries(TEXT, TEXT | NUMBER | st.booleans() | st.lists(TEXT, max_size=2), max_size=3)
 RUN = st.builds(
@@ -87,7 +87,7 @@ def test_runs_come_back_as_they_were(tmp_path_factory, runs):
         (Run, "schedule order builds zygote hash_seed affinity environments culprits"),
         (
             Build,
-            "target copy worker thread began_ns lowered_ns ended_ns inputs artifacts failure repeats compiling_ns",
+            "target copy worker thread began_ns lowered_ns compiling_ns ended_ns inputs artifacts failure repeats",
         ),
         (Artifact, "stage raw canonical parts absent"),
         (Part, "name raw canonical size label rules"),
