@@ -87,8 +87,10 @@ def test_runs_come_back_as_they_were(tmp_path_factory, runs):
         (Run, "schedule order builds zygote hash_seed affinity environments culprits"),
         (
             Build,
-            "target copy worker thread began_ns lowered_ns compiling_ns ended_ns inputs artifacts failure"
-            " repeats",
+            (
+                "target copy worker thread began_ns lowered_ns compiling_ns ended_ns inputs artifacts failure"
+                " repeats"
+            ),
         ),
         (Artifact, "stage raw canonical parts absent"),
         (Part, "name raw canonical size label rules"),
