@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from pcvd.core.plan import Plan
     from pcvd.store import RoundRecord, Standing
 
-_DEGRADING = frozenset({"store", "watch", "workers"})
+_DOUBTING = frozenset({"watch"})
+"""What, when it is wrong, leaves no verdict certain to be about the project as it is."""
+
+_DEGRADING = _DOUBTING | {"store", "workers"}
 """What can be wrong with so that the daemon cannot keep its promise, whatever the targets are."""
 
 
@@ -80,7 +83,7 @@ class Board:
 
     def _row(self, entry: str, plan: Plan) -> Row:
         judgement, checked_at, rounds = self._rows.get(entry, (None, None, 0))
-        fresh = plan.fresh(entry) and plan.surveyed and "watch" not in self._problems
+        fresh = plan.fresh(entry) and plan.surveyed and not _DOUBTING & self._problems.keys()
         return Row(entry, judgement, checked_at, fresh, plan.state(entry), rounds)
 
     def _stale(self, entry: str) -> Row:

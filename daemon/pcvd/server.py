@@ -65,6 +65,7 @@ class Door:
         """The status, as JSON or as the rendered table; `?fresh=1` waits until nothing is pending."""
         query = request.query_params
         entries = query.getlist("target")
+        await self._service.recovered()
         if query.get("fresh") == "1":
             await self._service.look()
             await self._service.settled(entries or None)
@@ -82,6 +83,7 @@ class Door:
 
     async def target(self, request: Request) -> Response:
         """One target's part of the status."""
+        await self._service.recovered()
         return _answer(self._service.status([request.path_params["entry"]]))
 
     async def recheck(self, request: Request) -> Response:

@@ -110,6 +110,10 @@ class Service:
         await self._until(lambda: self._handled >= posted)  # before the plan knows, waiting would end at once
         return wanted
 
+    async def recovered(self) -> None:
+        """Return once what is remembered stands on the board: before, there would seem to be no targets."""
+        await self._until(lambda: True)
+
     async def look(self) -> None:
         """Have every file that was read looked at: a save just before may not have been told yet."""
         posted = self._post(Look())
