@@ -67,9 +67,9 @@ class Board:
     def document(self, plan: Plan, *, ready: bool, entries: Sequence[str] = ()) -> dict[str, Any]:
         """The status document of `entries`, or of all targets. `ready`: whether recovery is over."""
         wanted = set(entries)
-        rows = [self._row(spec.entry, plan) for spec in plan.targets if not wanted or spec.entry in wanted]
         # Until it is known which targets there are, those of an earlier life stand for themselves, as stale.
-        rows += [self._stale(spec.entry) for spec in plan.remembered if not wanted or spec.entry in wanted]
+        entries = [spec.entry for spec in (*plan.targets, *plan.remembered)]
+        rows = [self._row(entry, plan) for entry in entries if not wanted or entry in wanted]
         trouble = _DEGRADING & self._problems.keys()
         state = "busy" if not ready or not plan.idle else "degraded" if trouble else "idle"
         return document(
@@ -83,9 +83,7 @@ class Board:
 
     def _row(self, entry: str, plan: Plan) -> Row:
         judgement, checked_at, rounds = self._rows.get(entry, (None, None, 0))
+        if not plan.exists(entry):  # only remembered as yet
+            return Row(entry, judgement, checked_at, False, "queued", rounds)
         fresh = plan.fresh(entry) and plan.surveyed and not _DOUBTING & self._problems.keys()
         return Row(entry, judgement, checked_at, fresh, plan.state(entry), rounds)
-
-    def _stale(self, entry: str) -> Row:
-        judgement, checked_at, rounds = self._rows.get(entry, (None, None, 0))
-        return Row(entry, judgement, checked_at, False, "queued", rounds)

@@ -47,13 +47,8 @@ class Rounds:
     def __init__(
         self, builders: Builders, settings: Settings, files: Files, blobs: Blobs, now: Callable[[], str]
     ) -> None:
-        self._builders, self._settings, self._files, self._blobs, self._now = (
-            builders,
-            settings,
-            files,
-            blobs,
-            now,
-        )
+        self._builders, self._settings, self._now = builders, settings, now
+        self._files, self._blobs = files, blobs
 
     async def hold(self, cohort: Sequence[TargetSpec], why: str, premises: Sequence[Read]) -> Outcome:
         """Validate `cohort`. `premises` are what its builds rest on beside the files they read (versions,
@@ -123,7 +118,7 @@ class Rounds:
         return True
 
     def _differs(self, gathered: _Gathered) -> bool:
-        facts = Facts(self._settings.tolerate, {}, {}, frozenset())
+        facts = Facts(self._settings.tolerate, {}, {})
         return wants_control([judge(spec.entry, gathered.runs, facts) for spec in gathered.cohort])
 
     async def _distances(self, gathered: _Gathered) -> dict[str, list[OutputDelta]]:

@@ -331,24 +331,16 @@ class Service:
         self._board.problem("settings")
         if settings == self._settings:
             return False
-        log.info(
-            "settings",
-            changed=[
-                name for name in sorted(_FIELDS) if getattr(settings, name) != getattr(self._settings, name)
-            ],
-        )
-        builds_alike = all(
-            getattr(settings, name) == getattr(self._settings, name) for name in _FIELDS - _ASIDE
-        )
-        watched_alike = all(getattr(settings, name) == getattr(self._settings, name) for name in _WATCHED)
+        changed = {name for name in _FIELDS if getattr(settings, name) != getattr(self._settings, name)}
+        log.info("settings", changed=sorted(changed))
         self._orders.reconfigure(settings)
         self._settings, self._watch = settings, _watch_of(settings)
         declaring = await asyncio.to_thread(self._watch.declaring)
         self._post(events.Declared(_specs(settings)))
         self._post(events.Saved({}, frozenset(declaring), self._plan.sources - set(declaring)))
-        if not builds_alike:
+        if changed - _ASIDE:
             self._post(events.Outdated("the settings changed"))
-        return not watched_alike
+        return not changed.isdisjoint(_WATCHED)
 
 
 def _watch_of(settings: Settings) -> Watch:
