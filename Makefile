@@ -4,14 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 READY := $(VENV)/.ready-$(VERSION)
+LIBRARIES := $(VENV)/.libraries-$(VERSION)
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench catalogue alarms lock clean
 
 help:
 	@echo 'make demo    build the demo serially and concurrently, compare, watch an edit'
 	@echo 'make test    run all tests'
 	@echo 'make check   lint, types, import contracts, tests'
 	@echo 'make bench   measure, and say on what machine'
+	@echo 'make catalogue [REPEAT=20]  count how often each cause of the catalogue is recognised'
+	@echo 'make alarms [BUILDS=1000]   build sound programs, with real libraries too, and count false alarms'
 	@echo 'make setup   only create $(VENV); make lock renews constraints.txt'
 
 setup: $(READY)
@@ -38,6 +41,17 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/bench/figures.py
+
+catalogue: $(READY)
+	REPEAT=$(REPEAT) $(BIN)/python tests/bench/catalogue.py
+
+# The libraries whose models are built for it are nothing that pcv itself needs.
+$(LIBRARIES): $(READY)
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[libraries]'
+	@touch $@
+
+alarms: $(LIBRARIES)
+	BUILDS=$(BUILDS) $(BIN)/python tests/bench/alarms.py
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv

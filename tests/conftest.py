@@ -105,7 +105,7 @@ class Workshop:
 
     def build(self, *specs, schedule="serial", challenger=0):
         """What comes of one schedule over `specs`."""
-        return self.call(self.pool.carry_out(Order(specs, parse(schedule), challenger)))
+        return self.call(self.pool.carry_out(Order.of(specs, parse(schedule), challenger)))
 
     def built(self, *specs, **options):
         """The builds of one schedule, none of which may have failed."""
@@ -203,6 +203,13 @@ class Project:
             check=False,
         )  # fmt: skip
 
+    def pcvd(self, *arguments):
+        """Run a command of the daemon's own program to its end."""
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "pcvd", *arguments],
+            cwd=self.root, env=self.env, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+
     def begin(self, *arguments, **options):
         """Start a command, and leave it running."""
         return subprocess.Popen(
@@ -279,9 +286,9 @@ class Project:
             for why, cohort in self.query("SELECT why, cohort FROM rounds ORDER BY id")
         ]
 
-    def log(self, event):
+    def log(self, event, file="pcvd.log"):
         """The log's events of that name."""
-        lines = Path(places.state(self.root, "pcvd.log")).read_text(encoding="utf-8").splitlines()
+        lines = Path(places.state(self.root, file)).read_text(encoding="utf-8").splitlines()
         return [one for one in map(json.loads, lines) if one["event"] == event]
 
 

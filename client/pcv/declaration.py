@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, NamedTuple, TypeVar, overload
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -54,23 +56,35 @@ def declared() -> tuple[Declaration, ...]:
 @overload
 def target(function: Function, /) -> Function: ...
 @overload
-def target(*shapes: str, args: object = ..., name: str | None = None) -> Callable[[Function], Function]: ...
-def target(*shapes: Any, args: object = None, name: str | None = None) -> Any:
+def target(
+    *arguments: str | Callable[..., object], args: object = ..., name: str | None = None
+) -> Callable[[Function], Function]: ...
+def target(*arguments: Any, args: object = None, name: str | None = None) -> Any:
     """Declare a function as a target, with example arguments. The function itself stays as it is.
 
         @pcv.target                                               a function without arguments
-        @pcv.target("f32[32,128]", "models/mlp.py:init_params")   an argument each: a shape, or who returns it
+        @pcv.target("f32[32,128]", "models/mlp.py:init_params")   an argument each: a shape, or who makes it
+        @pcv.target("f32[32,128]", lambda: jnp.eye(128))          a function that makes it may stand there too
         @pcv.target(args=example_args)                            one function that returns all, as a tuple
         @pcv.target(args=(params, "f32[32,128]"))                 ready values may stand among the others
+        pcv.target("f32[4]", name="cubed")(lambda x: x ** 3)      what has no name of its own is given one
+
+    Functions that make arguments are called without any, or with one named `seed` or `key`.
 
     Args:
-        shapes: one string an argument.
-        args: all arguments, instead: a function that returns their tuple, the entry of one, or the tuple.
-        name: what the target is called after the colon of its entry. Needed where the function has no name of
-            its own (a lambda, a `functools.partial`, a callable object) or is declared twice.
+        arguments: one an argument of the function, in order: a shape (`f32[32,128]`, `bf16[8]`, `i32[]`,
+            `key[]`), the entry of a function that makes the argument (`models/mlp.py:init_params`), or that
+            function. Without any, the function has no arguments.
+        args: all arguments at once, instead: a function that returns their tuple, the entry of one
+            (`"models/mlp.py:example_args"`), or a tuple that may hold ready values (arrays,
+            `jax.ShapeDtypeStruct`s, pytrees of them) beside shapes, entries and functions.
+        name: what the target is called after the colon of its entry; left out, the function's own name.
+            Needed where that is none (a lambda, a `functools.partial`, a callable object) or is declared
+            twice.
 
     Raises:
-        TypeError: the arguments are not of these forms, or what is decorated can't be called.
+        TypeError: the arguments are not of these forms or could mean two things, what is decorated can't be
+            called, or a function with arguments is declared without any.
         ValueError: the function has no name, or the module has declared the name already.
     """
     # The caller's frame, not the function's module: what is imported from elsewhere is declared here.
@@ -79,16 +93,66 @@ def target(*shapes: Any, args: object = None, name: str | None = None) -> Any:
     place = _Place(
         names.get("__name__", "__main__"), frame.f_code.co_filename, frame.f_lineno, names.get("__spec__")
     )
-    if len(shapes) == 1 and callable(shapes[0]) and args is None and name is None:
-        return _declare(shapes[0], (), None, place)
-    for shape in shapes:
-        if not isinstance(shape, str):
-            kind = type(shape).__name__
+    if len(arguments) == 1 and callable(arguments[0]) and args is None and name is None:
+        [function] = arguments
+        if not _is_anonymous(function):
+            held = any(value is function for value in (*frame.f_locals.values(), *names.values()))
+            _check_bare(function, held, place)
+            return _declare(function, (), None, place)
+    for argument in arguments:
+        if not isinstance(argument, str) and not _makes(argument):
+            kind = type(argument).__name__
             raise TypeError(f"{place}: pcv.target takes strings, not {kind}: write args=(…,) for values")
-    if shapes and args is not None:
+    if arguments and args is not None:
         raise TypeError(f"{place}: pcv.target takes one string an argument, or args=, but not both")
-    arguments = _checked(shapes if args is None else args, place)
-    return lambda function: _declare(function, arguments, name, place)
+    declared = _checked(arguments if args is None else args, place)
+    return lambda function: _declare(function, declared, name, place)
+
+
+def _is_anonymous(function: object) -> bool:
+    """Whether it can only have been given to make an argument: a `def` under a bare decorator has a name."""
+    return isinstance(function, partial) or getattr(function, "__name__", "") == "<lambda>"
+
+
+def _makes(argument: object) -> bool:
+    # Not just callable: an Equinox module can be called, and is itself a value.
+    kinds = (FunctionType, BuiltinFunctionType, MethodType, partial)
+    return isinstance(argument, kinds) or (callable(argument) and hasattr(argument, "__wrapped__"))
+
+
+def _check_bare(function: object, held: bool, place: _Place) -> None:
+    """Refuse a lone function that a decorator without parentheses would not be given, or cannot build.
+
+    Python binds a `def` to its name only after its decorators ran. A function that has a name already
+    (`held`) or comes from another module was rather given as what makes the argument, and taking it for the
+    target would build the wrong thing.
+    """
+    called = _own_name(function)
+    if not called:
+        return
+    module = getattr(function, "__module__", None)
+    if held or (isinstance(module, str) and module != place.module):
+        raise TypeError(
+            f"{place}: pcv.target({called}) could mean two things: write @pcv.target(args=({called},)) if "
+            f"{called} makes the argument, or pcv.target()({called}) if it is the target"
+        )
+    if needed := _needed(function):
+        raise TypeError(
+            f"{place}: {called} takes {', '.join(needed)}, but @pcv.target without parentheses declares no "
+            'arguments: write @pcv.target("f32[32,128]", …), a shape or a function for each'
+        )
+
+
+def _needed(function: Any) -> list[str]:
+    """The arguments that a function can't be called without; none where it does not tell."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    if not isinstance(function, FunctionType):
+        return []
+    code = function.__code__
+    places = code.co_varnames[: code.co_argcount - len(function.__defaults__ or ())]
+    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    return [*places, *(name for name in keywords if name not in (function.__kwdefaults__ or {}))]
 
 
 def _checked(args: object, place: _Place) -> object:

@@ -10,10 +10,29 @@ from __future__ import annotations
 
 
 class Trouble(Exception):  # the field's word for exit code 2
-    """Something that keeps a command from answering: one message, a hint what to do, and the exit code."""
+    """Something that keeps a command from answering: one message, a hint what to do, and the exit code.
 
-    def __init__(self, message: str, hint: str | None = None, code: int = 2) -> None:
+    `file` and `line` say where, if it is in a file of the project's.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        hint: str | None = None,
+        code: int = 2,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.code = code
+        self.file = file
+        self.line = line
+
+    def __str__(self) -> str:
+        where = (
+            f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
+        )
+        return where + self.message

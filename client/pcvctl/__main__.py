@@ -14,8 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(arguments)
     except Trouble as trouble:
-        _complain(trouble.message, trouble.hint)
-        return trouble.code
+        return _complain(trouble, arguments)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -23,13 +22,12 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except OSError as error:
-        _complain(str(error), None)
-        return 2
-    except Exception:  # noqa: BLE001  # Python's own exit code for these, 1, would mean a divergence
+        return _complain(Trouble(error.strerror or str(error), file=_name(error)), arguments)
+    except Exception as error:  # noqa: BLE001  # Python's own exit code for these, 1, would mean a divergence
         import traceback
 
         traceback.print_exc()
-        return 2
+        return _complain(Trouble(f"a fault inside pcvctl: {type(error).__name__}: {error}"), arguments)
 
 
 def _run(arguments: list[str]) -> int:
@@ -44,10 +42,20 @@ def _run(arguments: list[str]) -> int:
     return cli.main(arguments)
 
 
-def _complain(message: str, hint: str | None) -> None:
+def _complain(trouble: Trouble, arguments: list[str]) -> int:
+    """Say what is wrong on standard error and, where JSON was asked for, as JSON on standard output too."""
     from pcvctl import terminal
 
-    terminal.complain(message, hint)
+    if "--json" in arguments:
+        from pcvctl import jsontext
+
+        terminal.put(jsontext.error(trouble))
+    terminal.complain(str(trouble), trouble.hint)
+    return trouble.code
+
+
+def _name(error: OSError) -> str | None:
+    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from pcvctl import Trouble
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -24,12 +26,12 @@ exit codes:
 
 
 def main(arguments: list[str]) -> int:
-    """Parse `arguments`, run the verb, return its exit code. Usage errors leave with SystemExit(2)."""
+    """Parse `arguments`, run the verb, return its exit code. Raises Trouble, usage errors included."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.run is None:
         parser.print_help(sys.stderr)
-        return 2
+        raise Trouble("a command is missing")
     # As exceptions, so that whatever a command has started is ended on the way out.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
@@ -42,8 +44,15 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+class _Parser(argparse.ArgumentParser):
+    # argparse's own leaves at once: whoever asked for JSON would get none.
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        raise Trouble(message, f"`{self.prog} --help` explains it")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pcvctl",
         description="Does building JAX kernels in parallel give the same as building them one after another?",
         epilog=_EXITS,
@@ -67,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     check = _verb(verbs, "check", _check, "one round now, with the daemon if one runs, else without")
     _targets(check)
     check.add_argument("--no-daemon", action="store_true", help="leave a running daemon out of it")
+    check.add_argument("-q", "--quiet", action="store_true", help="no word about how far it is")
     _patience(check)
     _no_wait(check)
 
@@ -82,6 +92,47 @@ def _parser() -> argparse.ArgumentParser:
     _patience(recheck)
     _no_wait(recheck)
 
+    explain = _verb(verbs, "explain", _explain, "why a verdict is what it is: a tree of differences")
+    _target(explain)
+    explain.add_argument("--ascii", action="store_true", help="draw the tree with ASCII characters")
+    explain.add_argument(
+        "--vary",
+        action="append",
+        metavar="NAME",
+        help="build it with one thing changed: process, order, thread, hash-seed, memory-layout, neighbours,"
+        " directory, affinity, or all",
+    )
+    explain.add_argument(
+        "--repro", metavar="DIR", help="write a script that shows the difference without pcv"
+    )
+    explain.add_argument("--force", action="store_true", help="with --repro: into a folder that is not empty")
+
+    diff = _verb(
+        verbs, "diff", _diff, "the difference between two builds (0: none, 1: some, 3: not comparable)"
+    )
+    _target(diff)
+    diff.add_argument(
+        "stage", nargs="?", metavar="STAGE", help="jaxpr to output (default: the first that differs)"
+    )
+    diff.add_argument(
+        "--schedule", nargs=2, metavar=("A", "B"), help="which runs (default: serial, one that differs)"
+    )
+    form = diff.add_mutually_exclusive_group()
+    form.add_argument("--raw", action="store_true", help="the artifacts as the compiler gave them")
+    form.add_argument(
+        "--canonical", action="store_true", help="without what carries no meaning (the default)"
+    )
+    diff.add_argument("--part", metavar="NAME", help="only this part or kernel of the stage")
+    diff.add_argument(
+        "--tool", metavar="COMMAND", help="hand both sides as files to COMMAND, as in diffoscope"
+    )
+
+    history = _verb(
+        verbs, "history", _history, "a target's verdicts over time, and what changed between them"
+    )
+    _target(history)
+    history.add_argument("--limit", type=_limit, default=20, metavar="N", help="how many (default: 20)")
+
     _verb(verbs, "start", _start, "start the daemon in the background")
     _verb(verbs, "stop", _stop, "stop the daemon")
     _verb(verbs, "restart", _restart, "stop the daemon if one runs, and start one")
@@ -91,12 +142,13 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument(
         "-n", "--lines", type=_lines, default=50, metavar="N", help="how many lines (default: 50)"
     )
+    logs.add_argument("--check", action="store_true", help="the log of rounds that were held without it")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
     return parser
 
 
 def _verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],  # it has no public name
+    verbs: argparse._SubParsersAction[_Parser],  # it has no public name
     name: str,
     run: Callable[[argparse.Namespace], int],
     tells: str,
@@ -126,6 +178,10 @@ def _targets(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="TARGET", help="as in models/mlp.py:forward")
+
+
 def _patience(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=_seconds, metavar="S", help="give up after S seconds (exit code 6)")
 
@@ -149,6 +205,12 @@ def _seconds(text: str) -> float:
 def _lines(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of lines")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not 1 <= _lines(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 10000")
     return int(text)
 
 
@@ -198,6 +260,24 @@ def _status(options: argparse.Namespace) -> int:
     from pcvctl import status
 
     return status.run(options)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from pcvctl import explain
+
+    return explain.run(options)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from pcvctl import diff
+
+    return diff.run(options)
+
+
+def _history(options: argparse.Namespace) -> int:
+    from pcvctl import history
+
+    return history.run(options)
 
 
 def _start(options: argparse.Namespace) -> int:

@@ -6,10 +6,12 @@ import json
 import time
 from typing import Any
 
-from pcvctl import door, project
+from pcv_config import places
+from pcvctl import door, exits, jsontext
 from pcvctl.door import DoorError, Response
 
 _FOUND_S = 120.0  # a recheck of all targets waits until it is known which there are
+_VARIED_S = 600.0
 _LEG_S = 60.0  # one request of a long wait: a daemon that hangs is noticed within it
 
 
@@ -20,7 +22,7 @@ class Daemon:
     """
 
     def __init__(self, root: str) -> None:
-        self.socket = project.socket_of(root)
+        self.socket = places.socket_path(root)
 
     def status(self, timeout: float = door.ANSWER_S) -> dict[str, Any]:
         """The status JSON as it stands, without waiting for anything."""
@@ -41,15 +43,23 @@ class Daemon:
             raise DoorError("the daemon took the recheck, but gave no ticket for it", "run `pcvctl restart`")
         return ticket
 
-    def wait(self, ticket: int | None, timeout: float | None) -> tuple[bool, dict[str, Any]]:
-        """Wait until `ticket` (None: everything pending) is judged, at most `timeout` seconds.
+    def vary(self, target: str, variations: list[str]) -> None:
+        """Have `variations` tried on a target."""
+        body = {"targets": [target], "variations": variations}
+        self._ask("POST", "/v1/vary", body, _VARIED_S)
+
+    def wait(
+        self, ticket: int | None, timeout: float | None, *, explained: bool = False
+    ) -> tuple[bool, dict[str, Any]]:
+        """Wait until `ticket` (None: everything pending) is judged, at most `timeout` seconds; with
+        `explained`, until it is known as well what differences come from.
 
         Returns whether it was, and the status JSON as it then stood.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             leg = _LEG_S if deadline is None else max(0.0, min(_LEG_S, deadline - time.monotonic()))
-            body = {"ticket": ticket, "timeout_s": leg}
+            body = {"ticket": ticket, "timeout_s": leg, "explained": explained}
             response = self._ask("POST", "/v1/wait", body, leg + door.ANSWER_S, accepted=(200, 408))
             judged = response.status == 200
             if judged or (deadline is not None and time.monotonic() >= deadline):
@@ -77,13 +87,12 @@ class Daemon:
 def refusal(response: Response) -> DoorError:
     """The daemon's own words for why it did not do what was asked."""
     try:
-        error = json.loads(response.body)["error"]
-        message, hint = error["message"], error.get("hint")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        message, hint = None, None
-    if not isinstance(message, str):
+        said = jsontext.trouble_of(json.loads(response.body), exits.TROUBLE)
+    except ValueError:
+        said = None
+    if said is None:
         return DoorError(f"the daemon answered {response.status} and did not say why", "see `pcvctl logs`")
-    return DoorError(message, hint if isinstance(hint, str) else None)
+    return DoorError(said.message, said.hint, file=said.file, line=said.line)
 
 
 def _object(response: Response) -> dict[str, Any]:

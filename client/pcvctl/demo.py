@@ -29,9 +29,9 @@ _JUDGED_S = 300.0  # within which everything pending must be judged
 _LEGEND = (
     "Each schedule is compared with serial, which builds one target after another. Stages count as "
     "identical when all targets agree; outputs are compared byte for byte on the same seeded inputs "
-    "(max diff has a tolerance of 1e-6); stored artifacts were read back from disk; peak is the most "
-    "builds in flight at one moment. Speed-up is per build, since a schedule with more workers than "
-    "targets builds copies."
+    "(max diff has a tolerance of 1e-6); stored counts the artifacts read back from disk; at once is the "
+    "most builds in flight at one moment. Speed-up is per build, since a schedule with more workers than "
+    "targets builds copies; builds as short as these make it vary from run to run."
 )
 
 _SEVERITY = (exits.AGREED, exits.OPEN, exits.TIMED_OUT, exits.TROUBLE, exits.DIFFERENT)
@@ -70,9 +70,7 @@ class _Tour:
             raise Trouble(str(error), "name another folder, or none for a temporary one") from None
         self.say(f"A four-layer network, three targets, in {self.folder}.")
         self.title("1. Build it every way, and compare")
-        status, code = rounds.foreground(self.folder, [])
-        if status is None:
-            return code
+        status, code = rounds.foreground(self.folder, [], quiet=self.silent)
         self.show_schedules(status)
         self.show_targets(status)
         if not status.get("targets"):
@@ -121,14 +119,12 @@ class _Tour:
             path = demonstration.edit(self.folder, RATE)
             saved = time.monotonic()
             self.say(f"Saved {os.path.relpath(path, self.folder)} with LEARNING_RATE = {RATE}.")
-            stale = _await_notice(daemon, before, saved + _SEEN_S)
+            noticed = _await_notice(daemon, before, saved + _SEEN_S)
             self.edit["stale_s"] = time.monotonic() - saved
-            self.say(f"  after {self.edit['stale_s'] * 1000:6.0f} ms  {stale}")
+            self.say(f"  after {self.edit['stale_s'] * 1000:6.0f} ms  {self.summary(noticed)}")
             self.after = after = self.judged(daemon)
             self.edit["fresh_s"] = time.monotonic() - saved
-            self.say(
-                f"  after {self.edit['fresh_s'] * 1000:6.0f} ms  {render.summary(after.get('targets') or [])}"
-            )
+            self.say(f"  after {self.edit['fresh_s'] * 1000:6.0f} ms  {self.summary(after)}")
             self.say("")
             self.show_targets(after)
             code = exits.exit_code(after)
@@ -157,6 +153,9 @@ class _Tour:
         self.say("\nThe daemon is stopped.")
         return exits.AGREED
 
+    def summary(self, status: dict[str, Any]) -> str:
+        return render.summary(status.get("targets") or [], unicode=self.screen.unicode)
+
     def title(self, text: str) -> None:
         self.say("\n" + table.paint(text, table.BOLD, self.screen.color) + "\n")
 
@@ -169,20 +168,20 @@ class _Tour:
             terminal.put(text + "\n")
 
 
-def _await_notice(daemon: Daemon, before: dict[str, Any], deadline: float) -> str:
-    """Poll until some target is no longer fresh; returns how the verdicts stand then.
+def _await_notice(daemon: Daemon, before: dict[str, Any], deadline: float) -> dict[str, Any]:
+    """Poll until some target is no longer fresh; returns the status as it stands then.
 
     A rebuild can be over between two polls, so a verdict with a new date counts too. Raises Trouble at
     `deadline`.
     """
     dates = {target["target"]: target.get("checked_at") for target in before["targets"]}
     while time.monotonic() < deadline:
-        targets = daemon.status()["targets"]
+        status = daemon.status()
         if any(
             not target.get("fresh") or dates.get(target["target"]) != target.get("checked_at")
-            for target in targets
+            for target in status["targets"]
         ):
-            return render.summary(targets)
+            return status
         time.sleep(_POLL_S)
     raise Trouble(f"the daemon did not notice the edit within {_SEEN_S:g} s", code=exits.TIMED_OUT)
 

@@ -16,6 +16,8 @@ from pcvctl import Trouble
 ANSWER_S = 10.0
 """How long the daemon may take over an answer that needs no building."""
 
+_BEGINNING = 503
+_PAUSE_S = 0.05
 _HEAD_LIMIT = 65536  # bytes of status line and headers
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/:")
 
@@ -64,11 +66,19 @@ def ask(
     head = f"{method} {target} HTTP/1.1\r\nHost: pcv\r\nAccept: {accept}\r\nConnection: close\r\n"
     if body is not None:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    request = head.encode("ascii") + b"\r\n" + (body or b"")
     deadline = None if timeout is None else time.monotonic() + timeout
+    # A daemon whose records were removed begins anew, and answers at the same socket once it has.
+    while (response := _asked(path, request, deadline, timeout)).status == _BEGINNING:
+        time.sleep(_PAUSE_S)
+    return response
+
+
+def _asked(path: str, request: bytes, deadline: float | None, timeout: float | None) -> Response:
     link = _connect(path, deadline)
     try:
         _grant(link, deadline)
-        link.sendall(head.encode("ascii") + b"\r\n" + (body or b""))
+        link.sendall(request)
         return _Reader(link, deadline).response()
     except TimeoutError:
         raise DoorError(

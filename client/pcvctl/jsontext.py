@@ -6,7 +6,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pcvctl import exits
+
+if TYPE_CHECKING:
+    from pcvctl import Trouble
 
 _MARK = "\ue000infinite\ue000"  # of the private use area: no name or message holds it
 
@@ -16,6 +21,29 @@ def text(value: Any, indent: int | None = 1) -> str:
     written = json.dumps(_marked(value), indent=indent)
     mark = json.dumps(_MARK)[1:-1]
     return written.replace(f'"{mark}"', "1e999").replace(f'"-{mark}"', "-1e999") + "\n"
+
+
+def error(trouble: Trouble) -> str:
+    """What kept a command from answering, as JSON."""
+    said = {"message": trouble.message, "file": trouble.file, "line": trouble.line, "hint": trouble.hint}
+    return text({"schema": exits.SCHEMA, "error": said})
+
+
+def trouble_of(answer: object, code: int) -> Trouble | None:
+    """The trouble that the JSON `answer` of another process tells of; None where it tells of none."""
+    from pcvctl import Trouble
+
+    said = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(said, dict) or not isinstance(said.get("message"), str):
+        return None
+    hint, file, line = said.get("hint"), said.get("file"), said.get("line")
+    return Trouble(
+        said["message"],
+        hint if isinstance(hint, str) else None,
+        code,
+        file=file if isinstance(file, str) else None,
+        line=line if isinstance(line, int) else None,
+    )
 
 
 def _marked(value: Any) -> Any:

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from pcv_config import places
+from pcv_config import lock, places
 from pcvctl import Trouble, child, door, exits, project, terminal
 from pcvctl.daemon import Daemon
 
@@ -23,6 +23,7 @@ STOP_S = 30.0
 """How long a daemon may take to end its workers and let go of its lock."""
 
 _POLL_S = 0.02
+_KEEPS = "pcv keeps its records in the folder .pcv of the project, which must be one that it can write to"
 _LAST_LINES = 20
 
 
@@ -35,7 +36,13 @@ def start(options: argparse.Namespace) -> int:
 
 def stop(options: argparse.Namespace) -> int:
     """Stop the daemon and wait until it has let go of the project."""
-    pid = halt(project.root_of(options.root))
+    root = project.root_of(options.root, lived_in=True)
+    try:
+        pid = halt(root)
+    except door.NoDaemon:
+        raise door.NoDaemon(
+            f"no daemon runs for {root}, so there is none to stop", "`pcvctl status` shows its last verdicts"
+        ) from None
     _report(options, {"pid": pid, "stopped": True}, "stopped", pid)
     return exits.AGREED
 
@@ -43,6 +50,7 @@ def stop(options: argparse.Namespace) -> int:
 def restart(options: argparse.Namespace) -> int:
     """Stop the daemon if one runs, then start one."""
     root = project.root_of(options.root)
+    require_settings(root)  # before one that works is stopped for one that would not
     with contextlib.suppress(door.NoDaemon):
         halt(root)
     pid, _ = launch(root)
@@ -52,23 +60,38 @@ def restart(options: argparse.Namespace) -> int:
 
 def serve(options: argparse.Namespace) -> int:
     """Become the daemon, in the foreground: signals reach it as if this client had never been there."""
-    command = child.pcvd("serve", "--root", project.root_of(options.root))
+    root = project.root_of(options.root)
+    require_settings(root)
+    if lock.held(root):
+        message = f"a daemon already runs for {root} (pid {lock.holder(root)})"
+        raise Trouble(message, "`pcvctl stop` ends it")
+    command = child.pcvd("serve", "--root", root)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
     os.execv(command[0], command)  # noqa: S606  # a list of arguments needs no shell
 
 
+def require_settings(root: str) -> None:
+    """Raise Trouble, with file and line, where the settings of `root` are such that no daemon would start."""
+    from pcv_config import settings
+
+    try:
+        settings.load(root)
+    except settings.SettingsError as error:
+        raise Trouble(error.message, error.hint, file=error.file, line=error.line) from None
+
+
 def launch(root: str, timeout: float = START_S) -> tuple[int | None, bool]:
     """Make sure a daemon answers for `root`: its process id, and whether it was started just now.
 
-    Raises Trouble with the daemon's last words where it ends before it answers.
+    Raises Trouble where its settings are wrong, and with its last words where it ends before it answers.
     """
     daemon = Daemon(root)
     try:
         return daemon.pid(), False
     except door.NoDaemon:
-        pass
+        require_settings(root)
     log = places.state(root, "start.log")
     process = _spawn(root, log)
     try:
@@ -99,14 +122,15 @@ def halt(root: str, timeout: float = STOP_S) -> int | None:
         pid = daemon.pid()
         daemon.stop()
     except door.NoDaemon:
-        if locked(root):
+        if lock.held(root):
             raise Trouble(
-                "a daemon holds this project's lock, but does not listen: it is starting, ending, or hangs",
+                f"a daemon (pid {lock.holder(root)}) holds this project's lock, but does not listen: "
+                "it is starting, ending, or hangs",
                 f"try again in a moment; {places.lock_path(root)} is the lock",
             ) from None
         raise
     deadline = time.monotonic() + timeout
-    while locked(root):
+    while lock.held(root):
         if time.monotonic() > deadline:
             raise Trouble(
                 f"the daemon (pid {pid}) was told to stop, but still holds its lock after {timeout:g} s",
@@ -115,25 +139,6 @@ def halt(root: str, timeout: float = STOP_S) -> int | None:
             )
         time.sleep(_POLL_S)
     return pid
-
-
-def locked(root: str) -> bool:
-    """Whether a process holds the daemon's lock for `root`."""
-    import fcntl
-
-    try:
-        lock = os.open(places.lock_path(root), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        # Shared, so that two who look at once do not take each other for the daemon.
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(lock)
 
 
 def _spawn(root: str, log: str) -> subprocess.Popen[bytes]:
@@ -151,7 +156,7 @@ def _spawn(root: str, log: str) -> subprocess.Popen[bytes]:
     except OSError as error:
         raise Trouble(
             f"{error.filename or log}: {error.strerror}",
-            "pcv keeps its state in the project's .pcv folder: make it writable",
+            _KEEPS,
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""`pcvctl logs`: the daemon's log, which holds JSON lines, as one line an event for people."""
+"""`pcvctl logs`: the log of the daemon, or of checks without it: JSON lines, shown as one line an event."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ _STYLES = {"debug": table.DIM, "warning": table.YELLOW, "error": table.RED, "cri
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the last lines of the log; with `follow`, go on with what is added until interrupted."""
-    path = places.state(project.root_of(options.root), "pcvd.log")
+    """Print the last lines of a log; with `follow`, go on with what is added until interrupted."""
+    name, writer = ("check.log", "check --no-daemon") if options.check else ("pcvd.log", "start")
+    path = places.state(project.root_of(options.root, lived_in=True), name)
     color = terminal.terminal(options.no_color).color
     try:
         file = open(path, "rb")
     except (FileNotFoundError, NotADirectoryError):
-        raise Trouble(
-            f"no log yet: {path} does not exist", "`pcvctl start` starts the daemon, which writes it"
-        ) from None
+        raise Trouble(f"no log yet: {path} does not exist", f"`pcvctl {writer}` writes it") from None
     with file:
         for line in tail(file, options.lines):
             _show(line, options.json, color)

@@ -8,22 +8,22 @@ from collections import Counter
 from typing import Any
 
 from pcv_config import places
-from pcvctl import Trouble, exits, jsontext, render, terminal
+from pcvctl import Trouble, exits, jsontext, names, render, terminal
 
 _NOTHING = """Nothing has been checked in {root} yet.
 Run `pcvctl check` for one round, or `pcvctl start` for a daemon that checks at every save.
 """
 
 
-def show(root: str, names: list[str], as_json: bool, screen: terminal.Terminal) -> int:
-    """Print what was last recorded for the targets `names` (none: all), as stale; returns the exit code.
+def show(root: str, wanted: list[str], as_json: bool, screen: terminal.Terminal) -> int:
+    """Print what was last recorded for the targets `wanted` (none: all), as stale; returns the exit code.
 
     Raises Trouble where the record can't be read or knows no such target.
     """
     last = recorded(root)
     status = stale(last or {"schema": exits.SCHEMA, "root": root, "targets": [], "problems": []})
     if last is not None:
-        status = narrowed(status, names)
+        status = narrowed(status, wanted)
     if as_json:
         terminal.put(jsontext.text(status))
     elif last is None:
@@ -76,17 +76,15 @@ def stale(status: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def narrowed(status: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """`status` with the targets `names` only (none: all of them). Raises Trouble for an unknown name."""
-    if not names:
+def narrowed(status: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
+    """`status` with the targets `wanted` only (none: all of them). Raises Trouble for an unknown name."""
+    if not wanted:
         return status
-    held = {target.get("target"): target for target in status["targets"]}
-    for name in names:
+    held = {str(target.get("target")): target for target in status["targets"]}
+    for name in wanted:
         if name not in held:
-            raise Trouble(
-                f"no target {name!r} in the last round", _likeliest(name, [str(other) for other in held])
-            )
-    targets = [held[name] for name in dict.fromkeys(names)]
+            raise Trouble(*names.unknown(name, held))
+    targets = [held[name] for name in dict.fromkeys(wanted)]
     return {**status, "summary": summary(targets), "targets": targets}
 
 
@@ -102,10 +100,3 @@ def summary(targets: list[dict[str, Any]]) -> dict[str, int]:
 
 def _are_targets(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(target, dict) for target in value)
-
-
-def _likeliest(name: str, others: list[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, others, n=1)
-    return f"did you mean {close[0]!r}?" if close else "`pcvctl status` lists the targets it holds"

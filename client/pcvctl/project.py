@@ -11,13 +11,15 @@ from pcv_config import places
 from pcvctl import Trouble
 
 
-def root_of(named: str | None) -> str:
+def root_of(named: str | None, *, lived_in: bool = False) -> str:
     """The project's root: the folder `named` with --root, else the nearest at or above the working directory.
+
+    `lived_in`: one whose settings are gone will do, where pcv has been at work: its daemon may still run.
 
     Raises Trouble where there is no project.
     """
     if named is None:
-        root = places.find_root(os.getcwd())
+        root = places.find_root(os.getcwd(), lived_in=lived_in)
         if root is None:
             raise Trouble(
                 f"no pcv.toml (or [tool.pcv] in a pyproject.toml) in {os.getcwd()} or a folder above it",
@@ -26,7 +28,7 @@ def root_of(named: str | None) -> str:
         return root
     root = os.path.realpath(named)
     # Only `named` itself counts: a mistyped folder inside another project must not answer for that project.
-    if places.find_root(root) != root:
+    if not (places.is_project(root) or (lived_in and places.is_lived_in(root))):
         what = (
             "no pcv.toml (or [tool.pcv] in a pyproject.toml) in it"
             if os.path.isdir(root)
@@ -34,11 +36,3 @@ def root_of(named: str | None) -> str:
         )
         raise Trouble(f"{root}: {what}", f"run `pcvctl init {named}` to write a pcv.toml there")
     return root
-
-
-def socket_of(root: str) -> str:
-    """The socket of the daemon of `root`. Raises Trouble where the system could not bind so long a path."""
-    try:
-        return places.socket_path(root)
-    except ValueError as error:
-        raise Trouble(str(error)) from None

@@ -6,94 +6,103 @@ since the status of a broken project is the one that must be readable.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pcvctl import table
-from pcvctl.table import BOLD, CYAN, DIM, GREEN, MAGENTA, RED, YELLOW, Column
+from pcvctl import findings, standing, table
+from pcvctl.standing import VERDICTS, Standing
+from pcvctl.table import BOLD, DIM, YELLOW, Column
+from pcvctl.values import duration, figure, items, mapping, moment, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VERDICTS = ("agree", "equivalent", "diverged", "unstable", "inconclusive")
-
-_STYLES = {"agree": GREEN, "equivalent": CYAN, "diverged": RED, "unstable": MAGENTA, "inconclusive": YELLOW}
-_MARKS = {"agree": "=", "equivalent": "~", "diverged": "x", "unstable": "x", "inconclusive": "?"}
-_UNICODE_MARKS = {"agree": "✓", "equivalent": "≈", "diverged": "✗", "unstable": "✗", "inconclusive": "?"}
+__all__ = ["VERDICTS", "render", "summary"]
 
 _NO_TARGETS = (
     'No targets yet: name one in pcv.toml ([[target]], entry = "models/mlp.py:forward")'
     " or put @pcv.target(...) on a function."
 )
 
+_UNTIMED = ("serial", "control")
+"""Schedules without a speed-up: the measure itself, and the same once more."""
+
+_TINY_S = 1.0
+"""Builds that take less one after another are too short for their speed-up to be more than noise."""
+
 
 def render(
-    status: dict[str, Any], *, now: float, width: int = 100, color: bool = False, unicode: bool = False
+    status: dict[str, Any],
+    *,
+    now: float | None,
+    width: int = 100,
+    color: bool = False,
+    unicode: bool = False,
 ) -> str:
     """The whole answer as text that ends with a newline.
 
-    `now` is the time in seconds since the epoch, `width` the terminal's columns; `color` allows ANSI colours
-    and `unicode` marks beyond ASCII.
+    `now` is the time in seconds since the epoch, or None for a text that is kept: it then holds dates and no
+    ages. `width` is the terminal's columns; `color` allows ANSI colours and `unicode` marks beyond ASCII.
     """
-    targets = [target for target in _list(status.get("targets")) if isinstance(target, dict)]
+    targets = _targets(status)
     lines: list[str] = []
     if targets:
         heading, *rows = table.lines(_columns(targets, now, unicode), width, color=color, unicode=unicode)
         lines.append(heading)
-        for target, row in zip(targets, rows, strict=True):
+        for row, details in zip(rows, _details(targets, unicode), strict=True):
             lines.append(row)
-            for text, style in _details(target, unicode):
-                lines += [table.paint(line, style, color) for line in table.wrapped(text, width, "    ")]
+            for said, style in details:
+                lines += [table.paint(line, style, color) for line in table.wrapped(said, width, "    ")]
     else:
         lines += table.wrapped(_NO_TARGETS, width, "")
-    problems = _list(status.get("problems"))
+    # What stands under a target already is not said again.
+    told = {findings.failed(target) for target in targets}
+    problems = [mapping(one) for one in items(status.get("problems"))]
+    problems = [one for one in problems if findings.said(one) not in told]
     lines += [""] * bool(problems)
-    for problem in problems:
-        for text, style in _problem(_dict(problem), unicode):
-            lines += [table.paint(line, style, color) for line in table.wrapped(text, width, "")]
+    for one in problems:
+        for said, style in findings.problem(one, unicode):
+            lines += [table.paint(line, style, color) for line in table.wrapped(said, width, "")]
     lines.append("")
-    for text, style in _foot(status, targets, unicode):
-        lines += [table.paint(line, style, color) for line in table.wrapped(text, width, "")]
+    for said, style in _foot(status, targets, now, unicode):
+        lines += [table.paint(line, style, color) for line in table.wrapped(said, width, "")]
     return "\n".join(lines) + "\n"
 
 
-def _columns(targets: list[dict[str, Any]], now: float, unicode: bool) -> list[Column]:
-    marks = _UNICODE_MARKS if unicode else _MARKS
-    verdicts = [_text(target.get("verdict")) for target in targets]
-    fresh = [target.get("fresh") is True for target in targets]
-    styles = [_STYLES.get(verdict, YELLOW) for verdict in verdicts]
-    evidence = [_dict(target.get("evidence")) for target in targets]
-    schedules = [_dict(one.get("schedules")) for one in evidence]
+def summary(targets: list[dict[str, Any]], problems: int = 0, *, unicode: bool = False) -> str:
+    """One line that counts the targets of a status, each once, and its problems."""
+    return standing.summary([Standing.of(target) for target in targets], problems, unicode=unicode)
+
+
+def _targets(status: dict[str, Any]) -> list[dict[str, Any]]:
+    return [target for target in items(status.get("targets")) if isinstance(target, dict)]
+
+
+# -- the table -------------------------------------------------------------------------------------
+
+
+def _columns(targets: list[dict[str, Any]], now: float | None, unicode: bool) -> list[Column]:
+    standings = [Standing.of(target) for target in targets]
+    styles = [one.style for one in standings]
+    evidence = [mapping(target.get("evidence")) for target in targets]
+    schedules = [mapping(one.get("schedules")) for one in evidence]
     return [
-        Column("", [marks.get(verdict, "?") for verdict in verdicts], styles),
-        Column("target", [table.clean(_text(target.get("target"))) for target in targets], floor=24),
-        Column(
-            "verdict",
-            [_standing(target) for target in targets],
-            [style if new else f"{DIM};{style}" for style, new in zip(styles, fresh, strict=True)],
-        ),
-        Column("differs at", [table.clean(_text(target.get("first_stage"))) for target in targets]),
-        Column("output", [_output(_dict(target.get("output"))) for target in targets]),
+        Column("", [one.mark(unicode) for one in standings], styles),
+        Column("target", [table.clean(text(target.get("target"))) for target in targets], floor=24),
+        Column("verdict", [one.said for one in standings], styles),
+        Column("now", [one.doing for one in standings]),
+        Column("differs at", [table.clean(text(target.get("first_stage"))) for target in targets]),
+        Column("output", [_output(mapping(target.get("output"))) for target in targets]),
+        Column("schedules", [str(len(one) or "") for one in schedules], right=True, leaves=2),
+        Column("at once", [_peak(one) for one in schedules], right=True, leaves=3),
         Column("rounds", [_count(one.get("rounds")) for one in evidence], right=True, leaves=1),
-        Column("sched", [str(len(one) or "") for one in schedules], right=True, leaves=2),
-        Column("peak", [_peak(one) for one in schedules], right=True, leaves=3),
         Column(
-            "age",
-            [_age(target.get("checked_at"), now) for target in targets],
+            "checked",
+            [_when(target.get("checked_at"), now) for target in targets],
             [DIM] * len(targets),
             True,
             leaves=4,
         ),
     ]
-
-
-def _standing(target: dict[str, Any]) -> str:
-    verdict = table.clean(_text(target.get("verdict")))
-    state = _text(target.get("state"))
-    note = "stale" if verdict and target.get("fresh") is not True else ""
-    if state in ("queued", "building"):
-        note = state
-    return ", ".join(filter(None, (verdict, note))) or "not checked"
 
 
 def _output(output: dict[str, Any]) -> str:
@@ -103,109 +112,86 @@ def _output(output: dict[str, Any]) -> str:
         return "within tolerance"
     if not output:
         return ""
-    return f"off by {figure(output.get('max_abs'))}" if _is_number(output.get("max_abs")) else "different"
+    return (
+        f"off by {figure(output.get('max_abs'))}" if number(output.get("max_abs")) is not None else "differs"
+    )
 
 
 def _peak(schedules: dict[str, Any]) -> str:
-    peaks = [_dict(one).get("peak_in_flight") for one in schedules.values()]
+    peaks = [mapping(one).get("peak_in_flight") for one in schedules.values()]
     return str(max((peak for peak in peaks if isinstance(peak, int)), default=""))
 
 
-def _age(checked_at: object, now: float) -> str:
-    try:
-        moment = datetime.fromisoformat(_text(checked_at))
-        # Without a zone it is UTC by contract, wherever it is read.
-        return duration(now - (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
+def _count(value: object) -> str:
+    return str(value) if isinstance(value, int) and value else ""
+
+
+def _when(checked_at: object, now: float | None) -> str:
+    then = moment(checked_at)
+    if then is None:
         return ""
+    return f"{then:%Y-%m-%d %H:%M} UTC" if now is None else f"{duration(now - then.timestamp())} ago"
 
 
-def _details(target: dict[str, Any], unicode: bool) -> Iterator[tuple[str, str]]:
-    """What stands under a target's line: (text, style), the most telling first."""
-    style = _STYLES.get(_text(target.get("verdict")), YELLOW)
-    failure, cause = _dict(target.get("failure")), _dict(target.get("cause"))
-    if failure:
-        yield from _problem(failure, unicode, style)
-    reason = _text(target.get("reason"))
-    if reason and reason not in _sentence(failure):
-        yield reason, style
-    if cause:
-        extras = [f"{key} {_text(cause.get(key))}" for key in ("kernel", "pass") if _text(cause.get(key))]
-        said = ": ".join(filter(None, (_text(cause.get("kind")), _text(cause.get("text")))))
-        yield _where(cause) + said + (f" ({', '.join(extras)})" if extras else ""), style
-    yield from ((text, DIM) for text in _differences(target))
-    output = _dict(target.get("output"))
-    if output and output.get("bitwise") is not True and _is_number(output.get("max_abs")):
-        within = "within" if output.get("within_tolerance") is True else "beyond"
-        relative = f", {figure(output['max_rel'])} relative" if _is_number(output.get("max_rel")) else ""
-        yield f"outputs differ by at most {figure(output['max_abs'])}{relative}: {within} tolerance", DIM
+# -- under a row -----------------------------------------------------------------------------------
 
 
-def _differences(target: dict[str, Any]) -> Iterator[str]:
-    """One line per set of stages, with the schedules under which just these differ."""
-    tolerated = " (tolerated)" if target.get("verdict") == "equivalent" else ""
-    under: dict[str, list[str]] = {}
-    for schedule, one in _dict(_dict(target.get("evidence")).get("schedules")).items():
-        stages = ", ".join(map(str, _list(_dict(one).get("differing_stages"))))
-        if stages:
-            under.setdefault(stages, []).append(schedule)
-    for stages, schedules in under.items():
-        yield f"{stages} differ{'' if ', ' in stages else 's'} under {', '.join(schedules)}{tolerated}"
-    if not under and (stages := ", ".join(map(str, _list(target.get("differing"))))):
-        yield f"{stages} differ{'' if ', ' in stages else 's'}{tolerated}"
+def _details(targets: list[dict[str, Any]], unicode: bool) -> Iterator[list[tuple[str, str]]]:
+    """What stands under each row. A failure that several targets share stands under the first of them."""
+    sharing: dict[str, list[str]] = {}
+    for target in targets:
+        sharing.setdefault(findings.failed(target), []).append(text(target.get("target")))
+    seen = {""}
+    for target in targets:
+        sentence = findings.failed(target)
+        if not sentence:
+            yield list(findings.details(target, unicode))
+        elif sentence in seen:
+            yield []
+        else:
+            (said, style), *rest = findings.details(target, unicode)
+            yield [(said + _others(sharing[sentence]), style), *rest]
+        seen.add(sentence)
 
 
-def _problem(problem: dict[str, Any], unicode: bool, style: str = RED) -> Iterator[tuple[str, str]]:
-    yield _sentence(problem) or "a problem that was not described", style
-    if hint := _text(problem.get("hint")):
-        yield f"  {'→' if unicode else '->'} {hint}", DIM
+def _others(names: list[str]) -> str:
+    count = len(names) - 1
+    if not count:
+        return ""
+    files = {name.rpartition(":")[0] for name in names}
+    return f" (and {count} more target{'s' * (count != 1)}{' of this file' if len(files) == 1 else ''})"
 
 
-def _sentence(problem: dict[str, Any]) -> str:
-    return _where(problem) + _text(problem.get("message")) if problem else ""
+# -- under the table -------------------------------------------------------------------------------
 
 
-def _where(place: dict[str, Any]) -> str:
-    file, line = _text(place.get("file")), place.get("line")
-    return f"{file}:{line}: " if file and isinstance(line, int) else f"{file}: " if file else ""
-
-
-def _foot(status: dict[str, Any], targets: list[dict[str, Any]], unicode: bool) -> Iterator[tuple[str, str]]:
-    yield summary(targets, len(_list(status.get("problems")))), BOLD
-    speed = {
-        name: value
-        for name, value in _dict(status.get("speed")).items()
-        if _is_number(value) and name != "serial"  # the measure itself
-    }
-    if speed:
+def _foot(
+    status: dict[str, Any], targets: list[dict[str, Any]], now: float | None, unicode: bool
+) -> Iterator[tuple[str, str]]:
+    yield summary(targets, len(items(status.get("problems"))), unicode=unicode), BOLD
+    if speed := _speed(status, targets):
         times = "\N{MULTIPLICATION SIGN}" if unicode else "x"
-        yield (
-            "speed-up over serial: "
-            + ", ".join(f"{name} {value:.2f}{times}" for name, value in speed.items()),
-            DIM,
-        )
-    daemon = _dict(status.get("daemon"))
-    if daemon:
-        yield _daemon(daemon, any(target.get("fresh") is not True for target in targets))
+        each = ", ".join(f"{name} {value:.2f}{times}" for name, value in speed.items())
+        yield f"speed-up over serial: {each}", DIM
+    if daemon := mapping(status.get("daemon")):
+        yield _daemon(daemon, now, stale=any(target.get("fresh") is not True for target in targets))
 
 
-def summary(targets: list[dict[str, Any]], problems: int = 0) -> str:
-    """One line that counts verdicts, stale targets and problems."""
-    verdicts = [_text(target.get("verdict")) for target in targets]
-    counted = [(name, verdicts.count(name)) for name in VERDICTS]
-    counted.append(("not checked", verdicts.count("")))
-    counted.append(("unknown", len(verdicts) - sum(number for _, number in counted)))
-    counted.append(
-        ("stale", sum(target.get("fresh") is not True and bool(target.get("verdict")) for target in targets))
-    )
-    said = [f"{number} {name}" for name, number in counted if number]
-    if problems:
-        said.append(f"{problems} problem{'s' * (problems != 1)}")
-    return f"{len(targets)} target{'s' * (len(targets) != 1)}" + (": " + ", ".join(said) if said else "")
+def _speed(status: dict[str, Any], targets: list[dict[str, Any]]) -> dict[str, float]:
+    """Speed-ups worth telling: none where the last round's builds were tiny."""
+    last = max(targets, key=lambda target: text(target.get("checked_at")), default={})
+    serial = mapping(mapping(mapping(last.get("evidence")).get("schedules")).get("serial"))
+    if (number(serial.get("wall_s")) or 0.0) < _TINY_S:
+        return {}
+    return {
+        table.clean(name): value
+        for name, value in mapping(status.get("speed")).items()
+        if number(value) is not None and name not in _UNTIMED
+    }
 
 
-def _daemon(daemon: dict[str, Any], stale: bool) -> tuple[str, str]:
-    state = _text(daemon.get("state")) or "in an unknown state"
+def _daemon(daemon: dict[str, Any], now: float | None, *, stale: bool) -> tuple[str, str]:
+    state = text(daemon.get("state")) or "in an unknown state"
     if state == "down":
         return "daemon: not running" + (
             ": these are the last verdicts (`pcvctl start`)" if stale else ""
@@ -213,41 +199,9 @@ def _daemon(daemon: dict[str, Any], stale: bool) -> tuple[str, str]:
     said = [state]
     if isinstance(daemon.get("pid"), int):
         said.append(f"pid {daemon['pid']}")
-    if _is_number(daemon.get("uptime_s")):
-        said.append(f"up {duration(daemon['uptime_s'])}")
-    if _text(daemon.get("version")):
-        said.append(f"pcv {_text(daemon['version'])}")
+    uptime_s = number(daemon.get("uptime_s"))
+    if now is not None and uptime_s is not None:
+        said.append(f"up {duration(uptime_s)}")
+    if text(daemon.get("version")):
+        said.append(f"pcv {text(daemon['version'])}")
     return "daemon: " + ", ".join(said), YELLOW if state == "degraded" else DIM
-
-
-def duration(seconds: float) -> str:
-    """A time span in one short figure; a negative one (clocks differ) counts as none."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(max(seconds, 0))} s"
-
-
-def figure(value: object) -> str:
-    """A measured difference: `0`, `1.2e-07`, `inf`."""
-    return ("0" if value == 0 else f"{value:.1e}") if isinstance(value, (int, float)) else "-"
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _count(value: object) -> str:
-    return str(value) if isinstance(value, int) else ""
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

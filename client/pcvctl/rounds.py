@@ -24,50 +24,60 @@ def check(options: argparse.Namespace) -> int:
                 raise
     elif options.no_wait:
         raise Trouble("--no-wait leaves the work to the daemon, so it excludes --no-daemon")
-    status, code = foreground(root, options.targets, options.timeout)
-    if status is not None:
-        show(status, options)
+    quiet = options.json or options.quiet
+    status, code = foreground(root, options.targets, options.timeout, quiet=quiet)
+    show(status, options)
+    daemon = status.get("daemon")
+    if not options.json and isinstance(daemon, dict) and daemon.get("pid") is not None:
+        terminal.put(
+            f"Judged by this command: the daemon (pid {daemon['pid']}) keeps to verdicts of its own.\n"
+        )
     return code
 
 
 def recheck(options: argparse.Namespace) -> int:
     """Have the daemon build and compare again what has not even changed."""
-    return _through(Daemon(project.root_of(options.root)), options)
+    return _through(Daemon(project.root_of(options.root, lived_in=True)), options)
 
 
 def wait(options: argparse.Namespace) -> int:
     """Wait until the daemon has judged everything pending."""
-    daemon = Daemon(project.root_of(options.root))
+    daemon = Daemon(project.root_of(options.root, lived_in=True))
     return _answer(*daemon.wait(None, options.timeout), options)
 
 
 def foreground(
-    root: str, targets: list[str], timeout: float | None = None
-) -> tuple[dict[str, Any] | None, int]:
-    """One round without a daemon: the status JSON (None where it came to none) and the exit code.
+    root: str,
+    targets: list[str],
+    timeout: float | None = None,
+    *,
+    quiet: bool = False,
+    vary: list[str] | None = None,
+) -> tuple[dict[str, Any], int]:
+    """One round without a daemon: the status JSON and the exit code.
 
-    Progress and errors go to standard error as they come.
+    How far it is goes to standard error, unless `quiet`. `vary`: variations to try as well. Raises Trouble
+    where it comes to no status.
     """
-    ended = child.run(child.pcvd("check", "--root", root, "--json", *targets), timeout)
+    flags = ["--json", *(["--quiet"] if quiet else []), *(f"--vary={name}" for name in vary or ())]
+    ended = child.run(child.pcvd("check", "--root", root, *flags, "--", *targets), timeout)
     if ended.code is None:
-        terminal.complain(
-            f"the round was not over after {timeout:g} s and was ended", "give it longer with --timeout"
-        )
-        return None, exits.TIMED_OUT
+        message = f"the round was not over after {timeout:g} s and was ended"
+        raise Trouble(message, "give it longer with --timeout", exits.TIMED_OUT)
     if ended.code < 0:
-        terminal.complain(
-            f"the round was ended by signal {-ended.code}", "nothing of it was recorded; run it again"
-        )
-        return None, 128 - ended.code
+        message = f"the round was ended by signal {-ended.code}"
+        raise Trouble(message, "nothing of it was recorded; run it again", 128 - ended.code)
     try:
         status = json.loads(ended.output)
     except ValueError:
         status = None
-    if not isinstance(status, dict):
-        # It said on standard error what is wrong. Python itself exits with 1 when it dies of an exception:
-        # without a verdict that is trouble, no divergence; and 0 is no agreement.
-        return None, ended.code if ended.code > exits.DIFFERENT else exits.TROUBLE
-    return status, ended.code or exits.exit_code(status)
+    if isinstance(status, dict) and "error" not in status:
+        return status, ended.code or exits.exit_code(status)
+    # Python itself exits with 1 when it dies of an exception: without a verdict that is trouble, no
+    # divergence; and 0 is no agreement.
+    code = ended.code if ended.code > exits.DIFFERENT else exits.TROUBLE
+    message = f"the round came to no verdict (exit code {ended.code})"
+    raise jsontext.trouble_of(status, code) or Trouble(message, "`pcvctl logs --check` shows its log", code)
 
 
 def show(status: dict[str, Any], options: argparse.Namespace) -> None:
@@ -89,7 +99,7 @@ def _through(daemon: Daemon, options: argparse.Namespace) -> int:
         else:
             terminal.put(f"Handed to the daemon as ticket {ticket}; `pcvctl wait` waits for it.\n")
         return exits.BUSY
-    return _answer(*daemon.wait(ticket, options.timeout), options)
+    return _answer(*daemon.wait(ticket, options.timeout, explained=True), options)
 
 
 def _answer(judged: bool, status: dict[str, Any], options: argparse.Namespace) -> int:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pcvctl import table
-from pcvctl.render import figure
+from pcvctl.values import figure, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REFERENCE = "serial"
+_UNTIMED = (REFERENCE, "control")  # serial builds: nothing to be quicker than
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def lines(
             right=True,
         ),
         table.Column("stored", [_stored(schedule) for schedule in schedules], right=True),
-        table.Column("peak", [_said(schedule.peak, "{}") for schedule in schedules], right=True),
+        table.Column("at once", [_said(schedule.peak, "{}") for schedule in schedules], right=True),
     ]
     return table.lines(columns, width, color=color, unicode=unicode)
 
@@ -119,13 +120,13 @@ def notes(schedules: Sequence[Schedule]) -> list[str]:
         if schedule.other:
             under.setdefault(schedule.other, []).append(schedule.name)
     return said + [
-        f"Not identical under {', '.join(names)}: {', '.join(other)}." for other, names in under.items()
+        f"Not identical under {listed(names)}: {', '.join(other)}." for other, names in under.items()
     ]
 
 
 def _speed_up(schedule: Schedule, unicode: bool) -> str:
     times = "\N{MULTIPLICATION SIGN}" if unicode else "x"
-    return "" if schedule.name == REFERENCE else _said(schedule.speed_up, "{:.2f}" + times)
+    return "" if schedule.name in _UNTIMED else _said(schedule.speed_up, "{:.2f}" + times)
 
 
 def _identical(schedule: Schedule) -> str:

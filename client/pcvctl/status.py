@@ -6,6 +6,7 @@ without a daemon (or to show its error) are heavier modules imported.
 
 from __future__ import annotations
 
+from pcv_config import places
 from pcvctl import door, project, terminal
 
 TYPE_CHECKING = False  # typing's own constant would cost the import of typing
@@ -60,11 +61,11 @@ def answer(question: Question) -> int:
 
     Raises Trouble where there is no project, or a daemon that makes no sense.
     """
-    root = project.root_of(question.root)
+    root = project.root_of(question.root, lived_in=True)
     screen = terminal.terminal(question.no_color)
     try:
         response = door.ask(
-            project.socket_of(root),
+            places.socket_path(root),
             "GET",
             _path(question, screen),
             accept="application/json" if question.json else "text/plain",

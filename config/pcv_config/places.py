@@ -13,20 +13,34 @@ STATE = ".pcv"
 """The folder in the project root that holds everything durable."""
 
 _SOCKET_LIMIT = 103 if sys.platform == "darwin" else 107  # bytes of sun_path, without the closing NUL
+_SOCKET_NAME = 21  # bytes: sixteen digits and .sock
 
 
-def find_root(start: str) -> str | None:
-    """The nearest folder at or above `start` with a pcv.toml, or with `[tool.pcv]` in its pyproject.toml."""
+def find_root(start: str, *, lived_in: bool = False) -> str | None:
+    """The nearest folder at or above `start` with a pcv.toml, or with `[tool.pcv]` in its pyproject.toml.
+
+    `lived_in`: a folder counts also where pcv has been at work, its settings or not: it has a `.pcv/`, or a
+    daemon's socket. Who asks a daemon something, or stops it, needs no settings.
+    """
     folder = os.path.realpath(start)
     while True:
-        if os.path.isfile(os.path.join(folder, "pcv.toml")) or _has_table(
-            os.path.join(folder, "pyproject.toml")
-        ):
+        if is_project(folder) or (lived_in and is_lived_in(folder)):
             return folder
         above = os.path.dirname(folder)
         if above == folder:
             return None
         folder = above
+
+
+def is_project(folder: str) -> bool:
+    """Whether `folder` has settings of a project, right or wrong."""
+    own, shared = os.path.join(folder, "pcv.toml"), os.path.join(folder, "pyproject.toml")
+    return os.path.isfile(own) or _has_table(shared)
+
+
+def is_lived_in(folder: str) -> bool:
+    """Whether pcv has been at work in `folder`, a real path: it kept something there, or has a socket."""
+    return os.path.isdir(state(folder)) or os.path.exists(socket_path(folder))
 
 
 def _has_table(path: str) -> bool:
@@ -65,23 +79,29 @@ def runtime_folder() -> str:
     # Relative values are ignored, as the XDG specification asks: client and daemon run in different folders.
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(base) and os.path.isdir(base) and os.access(base, os.W_OK):
-        return os.path.join(base, "pcv")
+        folder = os.path.join(base, "pcv")
+        if _has_room(folder):
+            return folder
     base = os.environ.get("TMPDIR", "")
-    base = base if os.path.isabs(base) else "/tmp"  # noqa: S108  # see make_private
-    return os.path.join(base, f"pcv-{os.getuid()}")
+    folder = os.path.join(base, f"pcv-{os.getuid()}")
+    if os.path.isabs(base) and _has_room(folder):
+        return folder
+    return f"/tmp/pcv-{os.getuid()}"  # noqa: S108  # see make_private
+
+
+def _has_room(folder: str) -> bool:
+    # Folders of CI jobs and sandboxes are often too deep for a socket: the next candidate is taken instead.
+    return bindable(os.path.join(folder, "x" * _SOCKET_NAME))
+
+
+def bindable(path: str) -> bool:
+    """Whether the system can bind a Unix socket to so long a path."""
+    return len(os.fsencode(path)) <= _SOCKET_LIMIT
 
 
 def socket_path(root: str) -> str:
-    """The daemon's Unix socket for `root`.
-
-    Raises:
-        ValueError: the system could not bind so long a path.
-    """
-    path = os.path.join(runtime_folder(), _short(root) + ".sock")
-    if len(os.fsencode(path)) > _SOCKET_LIMIT:
-        hint = "set XDG_RUNTIME_DIR to a shorter folder"
-        raise ValueError(f"the socket path {path} is longer than {_SOCKET_LIMIT} bytes: {hint}")
-    return path
+    """The daemon's Unix socket for `root`."""
+    return os.path.join(runtime_folder(), _short(root) + ".sock")
 
 
 def lock_path(root: str) -> str:

@@ -66,6 +66,8 @@ class Settings:
     """What one worker may use; 0 stands for three quarters of the machine's memory."""
     settle_ms: int = 20
     """How long the files must have been quiet after a save."""
+    soak: bool = True
+    """Whether an idle machine is used to repeat rounds, so that evidence grows."""
     hosts: str = "local"
     tolerate: tuple[str, ...] = ("llvm", "object", "executable")
     """Stages whose differences are shown but do not make a divergence."""
@@ -132,7 +134,13 @@ def _parse(root: str, file: str) -> Table | None:
         raise SettingsError("is nested too deeply", file) from error
     except ValueError as error:  # TOMLDecodeError, or a plain one for a number that Python won't convert
         message, line = _position(str(error), text)
-        raise SettingsError(f"is not valid TOML: {message}", file, line) from error
+        twice = message.startswith("Cannot")  # overwrite a value, declare a table twice, …
+        hint = (
+            "it stands there already: keep one"
+            if twice
+            else "mend this line, or the one before it: strings stand in quotes, lists in [ ]"
+        )
+        raise SettingsError(f"is not valid TOML: {message}", file, line, hint) from error
 
 
 def _read(root: str, file: str) -> str | None:
@@ -280,6 +288,7 @@ _READERS: Mapping[str, Callable[[Table, str], Any]] = {
     "timeout_s": lambda table, key: table.number(key, 0.1, _DAY),
     "memory_mb": _memory,
     "settle_ms": lambda table, key: table.whole(key, 0, 10_000),
+    "soak": lambda table, key: table.flag(key),
     "hosts": _hosts,
     "tolerate": _stages,
     "env": _env,

@@ -83,6 +83,13 @@ class Table:
             raise self.wrong(f'"{key}" is {shown(value)}, which names nothing', key, hint=hint)
         return value
 
+    def flag(self, key: str) -> bool:
+        """A boolean."""
+        value = self.values[key]
+        if not isinstance(value, bool):
+            raise self._unlike(key, "true or false", value)
+        return value
+
     def whole(self, key: str, low: int, high: int) -> int:
         """A whole number from `low` to `high`. TOML's booleans are not numbers, though Python's are."""
         value = self.values[key]

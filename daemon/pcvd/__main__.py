@@ -1,5 +1,5 @@
-"""`pcvd serve --root DIR` is the daemon; `pcvd check --root DIR [TARGET …]` one round in the foreground.
-People use `pcvctl`.
+"""`pcvd serve --root DIR` is the daemon; `pcvd check --root DIR [TARGET …]` one round in the foreground,
+`pcvd ask --root DIR QUESTION` answers from the records. People use `pcvctl`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ def main() -> None:
     try:
         if arguments.verb == "serve":
             code = asyncio.run(app.daemon(root))
+        elif arguments.verb == "ask":
+            code = asyncio.run(app.ask(root, arguments.question, _print))
         else:
-            code = asyncio.run(app.check(root, arguments.targets, _print))
+            code = asyncio.run(
+                app.check(root, arguments.targets, _print, quiet=arguments.quiet, vary=arguments.vary)
+            )
     except* PcvError as errors:
-        for error in _flat(errors):
-            print(f"pcvd: {error}", file=sys.stderr)
+        as_json = arguments.verb == "ask" or (arguments.verb == "check" and arguments.json)
+        _complain(_flat(errors), as_json=as_json)
         code = _TROUBLE
     except* KeyboardInterrupt:
         code = 130
@@ -45,16 +49,31 @@ def _parser() -> argparse.ArgumentParser:
     for name, what in (
         ("serve", "watch the project and keep its verdicts"),
         ("check", "hold one round and print the status JSON"),
+        ("ask", "answer one question about the records, in JSON"),
     ):
         verb = verbs.add_parser(name, help=what)
         verb.add_argument("--root", default=".", help="the project's folder (default: this one)")
+        if name == "ask":
+            verb.add_argument("question", help="as at the door: explain?target=models/mlp.py:forward")
         if name == "check":
-            verb.add_argument("--json", action="store_true", help="print the status as JSON (always so)")
+            verb.add_argument("--json", action="store_true", help="say as JSON what is wrong, too")
+            verb.add_argument("--quiet", action="store_true", help="no word about how far it is")
+            verb.add_argument(
+                "--vary", action="append", default=[], help="a variation to try on them as well"
+            )
             verb.add_argument("targets", nargs="*", help="the targets to check (default: all)")
     return parser
 
 
-def _flat(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+def _complain(errors: list[PcvError], *, as_json: bool) -> None:
+    if as_json:  # for a program, which wants one answer and puts it in words of its own
+        sys.stdout.write(jsontext.trouble(errors[0]).decode() + "\n")
+        return
+    for error in errors:
+        print(f"pcvd: {error}", file=sys.stderr)
+
+
+def _flat(group: BaseExceptionGroup[Any]) -> list[Any]:
     return [
         one
         for error in group.exceptions

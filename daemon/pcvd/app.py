@@ -6,83 +6,135 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
+import itertools
 import os
 import signal
 import sys
-import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import structlog
 
-from pcv_config import places
+from pcv_config import lock, places
 from pcv_config import settings as pcv_settings
 from pcv_config.settings import Settings, SettingsError
-from pcvctl import lifecycle
+from pcvctl import Trouble
+from pcvctl.daemon import Daemon
 from pcvctl.exits import exit_code
 from pcvd import __version__, logs
 from pcvd.blobs import Blobs
 from pcvd.builders.pool import LocalPool
 from pcvd.core.errors import SetupError, UsageError
+from pcvd.inquiry import Inquiry
 from pcvd.published import Published
-from pcvd.server import Door, bind, serve
+from pcvd.server import Door, listening_at, serve
 from pcvd.service import Service
-from pcvd.store import Store
+from pcvd.store import Store, StoreGone
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
 log = structlog.get_logger()
 
-_LOCK_TRIES, _LOCK_PAUSE_S = 5, 0.05
 _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def daemon(root: str) -> int:
     """Serve the project in `root` until told to stop; the exit code. Raises PcvError where it cannot
-    begin.
+    begin, or cannot go on.
     """
-    settings = load(root)
-    prepare_state(root)
-    logs.configure(
-        Path(places.state(root, "pcvd.log")),
-        terminal=logs.Terminal.LINES if sys.stderr.isatty() else logs.Terminal.NOTHING,
-    )
-    with holding_lock(root):
-        published = Published(root)
-        socket_path = places.socket_path(root)
+    load(root)  # what is wrong with the settings is said before anything is made
+    with holding_lock(root), contextlib.ExitStack() as door:
         stopping = asyncio.Event()
         received = interruptions(stopping.set)
-        async with Store.open(places.state(root, "pcv.sqlite")) as store:
-            service = _service(settings, store, published.write)
-            listening = bind(socket_path)
-            log.info("started", version=__version__, root=root, pid=os.getpid())
+        tickets = itertools.count(1)
+        listening: socket.socket | None = None
+        again = False
+        while not stopping.is_set():
+            settings = load(root)
+            prepare_state(root)
+            _log_to(root)
+            if again:
+                log.warning("the records were removed: beginning anew", folder=places.state(root))
             try:
-                async with asyncio.TaskGroup() as group:
-                    working = group.create_task(service.run(watching=True))
-                    await serve(Door(service, stopping.set), listening, stopping)
-                    working.cancel()
-            finally:
-                # Gone before the last words, so that nobody finds a door with nobody behind it.
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(socket_path)
-                listening.close()
-                if service.surveyed:  # else the last verdicts of an earlier life would be overwritten
-                    published.write_down(service.status())
+                async with Store.open(places.state(root, "pcv.sqlite")) as store:
+                    # Once for all lives: whoever asks between two of them is answered by the next.
+                    listening = listening or door.enter_context(listening_at(places.socket_path(root)))
+                    await _live(settings, store, listening, door.close, stopping, tickets)
+            except* StoreGone:
+                again = True
         log.info("stopped")
     return 128 + received[0] if received else 0
 
 
-async def check(root: str, entries: Sequence[str], write: Callable[[dict[str, Any]], None]) -> int:
+async def _live(
+    settings: Settings,
+    store: Store,
+    listening: socket.socket,
+    hang_up: Callable[[], None],
+    stopping: asyncio.Event,
+    tickets: Iterator[int],
+) -> None:
+    """One life of the daemon: until told to stop. Raises StoreGone where its records are removed under it."""
+    published = Published(settings.root)
+    service = _service(settings, store, published.write)
+    log.info("started", version=__version__, root=settings.root, pid=os.getpid())
+    try:
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(service.run(watching=True))
+            door = Door(service.desk, stopping.set, tickets, _inquiry(settings.root, store))
+            await serve(door, listening.dup(), stopping)
+            working.cancel()
+    finally:
+        if store.stands:
+            # Gone before the last words, so that nobody finds a door with nobody behind it.
+            hang_up()
+            if service.desk.surveyed:  # else the last verdicts of an earlier life would be overwritten
+                published.write_down(service.desk.status())
+
+
+def _inquiry(root: str, store: Store | None) -> Inquiry:
+    return Inquiry(root, store, Blobs(places.state(root, "objects")))
+
+
+async def ask(root: str, question: str, write: Callable[[dict[str, Any]], None]) -> int:
+    """Answer one `question`, spelt as at the daemon's door (`explain?target=…`), from the records alone, and
+    hand the document to `write`; the exit code. Nothing is written.
+    """
+    name, _, parameters = question.partition("?")
+    asked = dict(parse_qsl(parameters, errors="surrogateescape"))
+    records = places.state(root, "pcv.sqlite")
+    async with contextlib.AsyncExitStack() as opened:
+        recorded = await asyncio.to_thread(os.path.exists, records)
+        store = await opened.enter_async_context(Store.reading(records)) if recorded else None
+        write(await _inquiry(root, store).answer(name, asked))
+    return 0
+
+
+def _log_to(root: str) -> None:
+    terminal = logs.Terminal.LINES if sys.stderr.isatty() else logs.Terminal.NOTHING
+    logs.configure(Path(places.state(root, "pcvd.log")), terminal=terminal)
+
+
+async def check(
+    root: str,
+    entries: Sequence[str],
+    write: Callable[[dict[str, Any]], None],
+    *,
+    quiet: bool = False,
+    vary: Sequence[str] = (),
+) -> int:
     """One round over `entries` (none: all targets) without a daemon; hands the status document to `write`;
-    the exit code.
+    the exit code. `quiet`: no word on standard error about how far it is. `vary`: variations to try on the
+    targets as well.
     """
     task = asyncio.current_task()
     received = interruptions(task.cancel if task else lambda: None)
     try:
-        document = await _round(root, entries)
+        document = await _round(root, entries, quiet=quiet, vary=vary)
     except asyncio.CancelledError:
         if not received:
             raise
@@ -91,23 +143,36 @@ async def check(root: str, entries: Sequence[str], write: Callable[[dict[str, An
     return exit_code(document)
 
 
-async def _round(root: str, entries: Sequence[str]) -> dict[str, Any]:
+async def _round(root: str, entries: Sequence[str], *, quiet: bool, vary: Sequence[str]) -> dict[str, Any]:
     settings = load(root)
     prepare_state(root)
-    logs.configure(Path(places.state(root, "check.log")), terminal=logs.Terminal.PROGRESS)
+    terminal = logs.Terminal.NOTHING if quiet else logs.Terminal.PROGRESS
+    logs.configure(Path(places.state(root, "check.log")), terminal=terminal)
     # The status files are a daemon's own, where one runs.
-    publish = _unpublished if lifecycle.locked(root) else Published(root).write_down
+    publish = _unpublished if lock.held(root) else Published(root).write_down
     async with Store.open(places.state(root, "pcv.sqlite")) as store:
         service = _service(settings, store, _unpublished, eager=False)
         async with asyncio.TaskGroup() as group:
             working = group.create_task(service.run(watching=False))
-            await service.settled(await service.recheck(list(entries) or None))
+            judged = await service.desk.recheck(list(entries) or None)
+            await service.desk.settled(judged, explained=True)
+            if vary:
+                await service.desk.vary(judged, vary)
             await service.tidy()
             working.cancel()
-        publish(service.status())
-        document = service.status(entries)
+        publish(service.desk.status())
+        document = service.desk.status(entries)
     # This process is no daemon: nobody keeps these verdicts fresh once it has ended.
-    return {**document, "daemon": {**document["daemon"], "state": "down"}}
+    return {**document, "daemon": await asyncio.to_thread(_daemon_beside, root), "judged_by": "check"}
+
+
+def _daemon_beside(root: str) -> dict[str, Any]:
+    """The daemon that runs for `root`, as it describes itself; where none does, that none does."""
+    try:
+        return dict(Daemon(root).status()["daemon"])
+    except (Trouble, KeyError, TypeError, ValueError):
+        pid = lock.holder(root)  # it may be starting, ending, or hanging
+    return {"pid": pid, "state": "down" if pid is None else "busy", "version": __version__, "uptime_s": 0.0}
 
 
 def _unpublished(_document: dict[str, Any]) -> None:
@@ -151,41 +216,24 @@ def prepare_state(root: str) -> None:
             raise PermissionError(13, "Permission denied", str(state))
     except OSError as error:
         raise SetupError(
-            f"cannot write {state}: {error.strerror}", hint="pcv keeps what it finds there"
+            f"cannot write {state}: {error.strerror}",
+            hint="pcv keeps its records there: it must be a folder that can be written to",
         ) from error
 
 
 @contextlib.contextmanager
 def holding_lock(root: str) -> Iterator[None]:
     """Be the only daemon of `root`. Raises SetupError, with the other one's pid, where there is one."""
-    try:
-        places.make_private(places.runtime_folder())
-        handle = os.open(places.lock_path(root), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except (OSError, ValueError) as error:
-        raise SetupError(str(error)) from error
-    with os.fdopen(handle, "r+") as file:
-        if not _locked(file):
-            raise SetupError(
-                f"a daemon already runs for {root} (pid {file.read().strip() or 'unknown'})",
-                hint="pcvctl stop ends it",
-            )
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _locked(file: IO[str]) -> bool:
-    # `pcvctl stop` looks whether the lock is free by taking it for a moment: that is no other daemon.
-    for attempt in range(_LOCK_TRIES):
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if attempt + 1 < _LOCK_TRIES:
-                time.sleep(_LOCK_PAUSE_S)
-        else:
-            return True
-    return False
+            held.enter_context(lock.holding(root))
+        except lock.Held as other:
+            raise SetupError(
+                f"a daemon already runs for {root} (pid {other.pid or 'unknown'})", hint="pcvctl stop ends it"
+            ) from None
+        except OSError as error:
+            raise SetupError(str(error)) from error
+        yield
 
 
 def _service(

@@ -8,6 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from pcv_config import places
 from pcvd import __version__
 from pcvd.core.evidence import speed_up
 from pcvd.core.status import Daemon, Row, document
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pcvd.core.plan import Plan
     from pcvd.store import RoundRecord, Standing
 
-_DOUBTING = frozenset({"watch"})
+_DOUBTING = frozenset({"settings", "watch"})
 """What, when it is wrong, leaves no verdict certain to be about the project as it is."""
 
 _DEGRADING = _DOUBTING | {"store", "workers"}
@@ -31,8 +32,8 @@ class Board:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._rows: dict[str, tuple[Judgement, str | None, int]] = {}
-        """Per target its judgement, when it was made, and how many rounds in a row gave the same verdict."""
+        self._rows: dict[str, tuple[Judgement, str | None]] = {}
+        """Per target its judgement, and when it was made."""
         self._problems: dict[str, tuple[Problem, ...]] = {}
         self._speed: dict[str, float | None] = {}
         self._environment: dict[str, Any] = {}
@@ -41,19 +42,20 @@ class Board:
     def recall(self, standings: Sequence[Standing]) -> None:
         """Put up what an earlier life found."""
         for standing in standings:
-            self._rows[standing.target.entry] = (standing.judgement, standing.checked_at, standing.rounds)
+            self._rows[standing.target.entry] = (standing.judgement, standing.checked_at)
 
     def put(self, record: RoundRecord, changed: Sequence[Judgement] = ()) -> None:
         """Put up what a round found; `changed` are judgements that only say why there is none."""
         for judgement in (*record.judgements, *changed):
-            before = self._rows.get(judgement.target)
-            again = before is not None and before[0].verdict == judgement.verdict
-            rounds = before[2] + 1 if before and again else 1
-            self._rows[judgement.target] = (judgement, record.finished_at, rounds)
+            self._rows[judgement.target] = (judgement, record.finished_at)
         if record.judgements and record.runs:
             self._speed = {run.schedule: speed_up(run, record.runs[0]) for run in record.runs}
         if record.environment:
             self._environment = dict(record.environment)
+
+    def amend(self, judgement: Judgement) -> None:
+        """Put up a judgement that knows more, in the place of the one that stands."""
+        self._rows[judgement.target] = (judgement, self._rows[judgement.target][1])
 
     def problem(self, about: str, *problems: Problem) -> None:
         """What is wrong with `about` (`settings`, `workers`, `store`, or a model file) from now on;
@@ -72,9 +74,10 @@ class Board:
         rows = [self._row(entry, plan) for entry in entries if not wanted or entry in wanted]
         trouble = _DEGRADING & self._problems.keys()
         state = "busy" if not ready or not plan.idle else "degraded" if trouble else "idle"
+        uptime_s = round(time.monotonic() - self._started, 3)
         return document(
             self._root,
-            Daemon(os.getpid(), state, __version__, round(time.monotonic() - self._started, 3)),
+            Daemon(os.getpid(), state, __version__, uptime_s, places.socket_path(self._root)),
             rows,
             [problem for about in sorted(self._problems) for problem in self._problems[about]],
             self._speed,
@@ -82,8 +85,8 @@ class Board:
         )
 
     def _row(self, entry: str, plan: Plan) -> Row:
-        judgement, checked_at, rounds = self._rows.get(entry, (None, None, 0))
+        judgement, checked_at = self._rows.get(entry, (None, None))
         if not plan.exists(entry):  # only remembered as yet
-            return Row(entry, judgement, checked_at, False, "queued", rounds)
+            return Row(entry, judgement, checked_at, False, "queued")
         fresh = plan.fresh(entry) and plan.surveyed and not _DOUBTING & self._problems.keys()
-        return Row(entry, judgement, checked_at, fresh, plan.state(entry), rounds)
+        return Row(entry, judgement, checked_at, fresh, plan.state(entry))

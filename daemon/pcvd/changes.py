@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pcvd.core import events
+from pcvd.core import events, looks
 from pcvd.watch import may_declare
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Changes:
 
     async def saved(self, paths: frozenset[str], plan: Plan, watch: Watch) -> events.Saved | None:
         """What is news about `paths`; None where nothing is that concerns any target."""
-        concerned = {each for path in paths for each in plan.concerned(path)}
+        concerned = _concerned(paths, plan)
         digests = await self._files.digests(concerned)
         changes = {path: digest for path, digest in digests.items() if self._told.get(path, "") != digest}
         self._told |= digests
@@ -64,3 +64,21 @@ class Changes:
         if not changes and not declaring and not gone:
             return None
         return events.Saved(changes, declaring, frozenset(gone))
+
+
+def _concerned(paths: frozenset[str], plan: Plan) -> set[str]:
+    """What may be other than it was, after something happened to `paths`: of all that was read, they
+    themselves, what lies below them, and what was seen of the folders they are in.
+    """
+    known = plan.paths
+    trees = [name for name in known if name.endswith(looks.TREE)]
+    found: set[str] = set()
+    for path in paths:
+        found |= plan.concerned(path)
+        folder = os.path.dirname(path)
+        if folder in known or not plan.idle:  # what an order under way lists is not known yet
+            found.add(folder)
+        if path in known and not os.path.isfile(path):  # listed, and perhaps gone with all that was in it
+            found.update(name for name in known if name.startswith(f"{path}/"))
+        found.update(name for name in trees if path.startswith(f"{looks.folder_of(name)}/"))
+    return found

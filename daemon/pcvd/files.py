@@ -1,15 +1,18 @@
-"""Files and their contents: the stat is a hint, the hash is the proof."""
+"""Files and their contents, folders and their listings: the stat is a hint, the hash is the proof."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import os
+import stat
 import time
 from typing import TYPE_CHECKING
 
+from pcvd.core import looks
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 Stat = tuple[int, int, int, int]
 
@@ -28,48 +31,87 @@ class Files:
         self._known: dict[str, tuple[Stat, str]] = {}
 
     async def digests(self, paths: Iterable[str]) -> dict[str, str | None]:
-        """SHA-256 of each file's contents; None for what is not there, is no file or can't be read."""
+        """SHA-256 of each file's contents or folder's listing; None for what is not there, is neither or
+        can't be read. Names may also be those of `core.looks`.
+        """
         wanted = list(paths)
         return await asyncio.to_thread(lambda: {path: self.digest(path) for path in wanted})
 
     def digest(self, path: str) -> str | None:
-        """SHA-256 of one file's contents, or None. Reads the file unless its stat is the known one."""
-        stat = stat_of(path)
-        if stat is None:
+        """The digest of one name, or None. Reads a file unless its stat is the known one."""
+        if path.endswith(looks.TREE):
+            return _tree(looks.folder_of(path))
+        if path.endswith("/"):
+            return looks.place_digest(os.path.realpath(path)) if os.path.isdir(path) else None
+        found = stat_of(path)
+        if found is None:
             self._known.pop(path, None)
             return None
         known = self._known.get(path)
-        if known is not None and known[0] == stat:
+        if known is not None and known[0] == found:
             return known[1]
         seen = time.time_ns()
         try:
             digest = _hash(path)
         except OSError:
             return None
-        if stat_of(path) == stat and seen - max(stat[0], stat[1]) > _SETTLED_NS:
-            self._known[path] = (stat, digest)
+        if stat_of(path) == found and seen - max(found[0], found[1]) > _SETTLED_NS:
+            self._known[path] = (found, digest)
         return digest
 
     async def stats(self, paths: Iterable[str]) -> dict[str, Stat | None]:
-        """Each file's stat as it is now."""
+        """Each file's or folder's stat as it is now."""
         wanted = list(paths)
         return await asyncio.to_thread(lambda: {path: stat_of(path) for path in wanted})
 
 
 def stat_of(path: str) -> Stat | None:
-    """(mtime_ns, ctime_ns, size, inode) of a regular file, or None."""
+    """(mtime_ns, ctime_ns, size, inode) of a regular file or a folder, or None."""
     try:
         info = os.stat(path)
     except (OSError, ValueError):
         return None
-    if not os.path.isfile(path):
+    if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
         return None
     return (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino)
 
 
 def _hash(path: str) -> str:
+    if os.path.isdir(path):
+        with os.scandir(path) as entries:
+            return looks.listing_digest((entry.name, entry.is_dir()) for entry in entries)
     seen = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
             seen.update(chunk)
     return seen.hexdigest()
+
+
+def _tree(root: str) -> str | None:
+    """A digest that changes when any file below `root` does, by their stats; None where there is no folder.
+
+    Contents are not read: it stands for what programs read of which nothing is known, and a save is told by
+    its time.
+    """
+    if not os.path.isdir(root):
+        return None
+    seen = hashlib.sha256()
+    for path, found in sorted(_below(root)):
+        seen.update(f"{path}\0{found}\0".encode(errors="surrogateescape"))
+    return seen.hexdigest()
+
+
+def _below(root: str) -> Iterator[tuple[str, Stat | None]]:
+    for parent, folders, files in os.walk(root):
+        # Hidden folders are tools' own; a virtual environment is the premises' business.
+        folders[:] = [
+            name
+            for name in folders
+            if looks.is_listed(name)
+            and not name.startswith(".")
+            and not os.path.exists(os.path.join(parent, name, "pyvenv.cfg"))
+        ]
+        for name in files:
+            if looks.is_listed(name):
+                path = os.path.join(parent, name)
+                yield path, stat_of(path)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+from pcvd.core.status import SCHEMA
+
+if TYPE_CHECKING:
+    from pcvd.core.errors import PcvError
 
 # An infinite distance is a finding, yet msgspec writes infinity as null. JSON has no word for it, but a
 # number too large for a double reads back as infinity in Python, in JavaScript and in SQLite's own JSON
@@ -21,6 +26,12 @@ def encode(value: object, *, order: Literal["sorted"] | None = None) -> bytes:
     more.
     """
     return msgspec.json.encode(_plain(msgspec.to_builtins(value, str_keys=True)), order=order)
+
+
+def trouble(error: PcvError) -> bytes:
+    """What is wrong, as JSON: instead of an answer."""
+    said = {"message": error.message, "file": error.file, "line": error.line, "hint": error.hint}
+    return encode({"schema": SCHEMA, "error": said})
 
 
 def clean(text: str) -> str:

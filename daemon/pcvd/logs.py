@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pcvd import progress
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -53,6 +55,8 @@ def configure(file: Path | None, *, terminal: Terminal, level: int = logging.INF
                 [lines] if terminal is Terminal.LINES else [structlog.processors.format_exc_info, _progress]
             )
         )
+        if terminal is Terminal.PROGRESS:
+            shown.addFilter(_waited_for)
         handlers.append(shown)
     logging.basicConfig(level=level, handlers=handlers or [logging.NullHandler()], force=True)
     for noisy in ("uvicorn", "uvicorn.error", "watchfiles", "asyncio", "aiosqlite"):
@@ -66,18 +70,12 @@ def configure(file: Path | None, *, terminal: Terminal, level: int = logging.INF
 
 
 def _progress(_logger: object, _name: str, event: structlog.typing.EventDict) -> str:
-    """`built  schedule=serial targets=3 …`: what happened, without when."""
-    aside = {"event", "level", "timestamp", "exception"}
-    values = " ".join(
-        f"{name}={_plain(value)}" for name, value in event.items() if name not in aside and value is not None
-    )
-    return f"  {event['event']:<12} {values}" + (f"\n{event['exception']}" if "exception" in event else "")
+    return f"  {progress.line(event)}"
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+def _waited_for(record: logging.LogRecord) -> bool:
+    # structlog's events arrive as the record's message; what libraries log is text.
+    return not isinstance(record.msg, dict) or progress.line(record.msg) is not None
 
 
 def _formatter(last: list[structlog.typing.Processor]) -> logging.Formatter:

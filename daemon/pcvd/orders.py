@@ -5,7 +5,8 @@ into something to show.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,12 +16,16 @@ import structlog
 
 from pcv_config.settings import Settings
 from pcvd.builders.protocol import Builders
+from pcvd.builders.protocol import Order as BuildOrder
 from pcvd.core import events
-from pcvd.core.compare import AGREE, EQUIVALENT, INCONCLUSIVE
 from pcvd.core.errors import PcvError, StoreError
-from pcvd.core.model import Judgement, Problem, TargetSpec
+from pcvd.core.model import Judgement, Problem, Run, TargetSpec
+from pcvd.core.schedule import SERIAL, is_schedule
+from pcvd.core.succession import accumulate, inherit, puzzling, settle, soaked, varied
+from pcvd.core.variation import named
+from pcvd.investigation import Investigation
 from pcvd.premises import premises
-from pcvd.round import Rounds
+from pcvd.round import Outcome, Rounds
 
 if TYPE_CHECKING:
     from pcvd.blobs import Blobs
@@ -56,6 +61,18 @@ class Finished:
     problems: dict[str, tuple[Problem, ...]]
     record: RoundRecord | None = None
     changed: tuple[Judgement, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
+    soaked_s: float | None = None
+    """How long it took, where it was only to gather evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What was found out about judgements of a round after it: they themselves, and the runs that told."""
+
+    round: int
+    judgements: tuple[Judgement, ...]
+    runs: tuple[Run, ...] = ()
 
 
 class Orders:
@@ -73,6 +90,8 @@ class Orders:
         self._open = AsyncExitStack()
         self._opening, self._preparing = asyncio.Lock(), asyncio.Lock()
         self._recorded = 0
+        self._under_way: asyncio.Task[Finished] | None = None
+        self._abandoned = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,18 +99,41 @@ class Orders:
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
 
-    async def carry_out(self, order: events.Order, cohort: Sequence[TargetSpec]) -> Finished:
+    async def carry_out(self, order: events.Work, cohort: Sequence[TargetSpec]) -> Finished:
         """The order's outcome; a PcvError becomes a problem to show, and leaves the order's targets as
         stale as they were.
         """
+        began = time.monotonic()
+        self._under_way = asyncio.create_task(self._explained(order, cohort))
         try:
-            if isinstance(order, events.Discover):
-                return await self._discover(order)
-            return await self._validate(order, cohort)
+            finished = await self._under_way
+        except asyncio.CancelledError:
+            if not self._abandoned:
+                raise
+            self._abandoned = False
+            log.info("abandoned", order=type(order).__name__)
+            finished = Finished((events.Ended(failed=True),), {})
+        soaking = isinstance(order, events.Validate) and order.soak is not None
+        return replace(finished, soaked_s=time.monotonic() - began) if soaking else finished
+
+    def abandon(self) -> None:
+        """Give up the order under way; its outcome is that it failed."""
+        if self._under_way is not None:
+            self._abandoned = self._under_way.cancel()
+
+    async def _explained(self, order: events.Work, cohort: Sequence[TargetSpec]) -> Finished:
+        try:
+            match order:
+                case events.Discover():
+                    return await self._discover(order)
+                case events.Validate():
+                    return await self._validate(order, cohort)
+                case events.Investigate():
+                    return await self._investigate(order, cohort)
         except PcvError as error:
             log.warning("order failed", order=type(order).__name__, error=str(error))
             about = "store" if isinstance(error, StoreError) else "workers"
-            problem = Problem(error.message, error.file, error.line, error.hint)
+            problem = Problem.of(error)
             return Finished((events.Ended(failed=True),), {about: (problem,)})
         except OSError as error:
             log.warning("order failed", order=type(order).__name__, error=str(error))
@@ -164,43 +206,94 @@ class Orders:
 
     async def _validate(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Finished:
         builders = await self._ready()
-        rounds = Rounds(builders, self._settings, self._files, self._blobs, utc_now)
+        rounds = Rounds(builders, self._settings, self._files, self._blobs, utc_now, soak=order.soak)
         outcome = await rounds.hold(cohort, order.why, await premises(self._settings))
-        record = settle(outcome.record, dict(order.owed))
+        owed = dict(order.owed)
+        judgements = tuple(settle(one, owed.get(one.target, ())) for one in outcome.record.judgements)
+        record = replace(outcome.record, judgements=judgements)
+        if order.soak is not None:
+            record, counted = await self._soaked(record)
+            return replace(await self._conclude(record), explanations=counted)
+        return await self._conclude(await self._succeed(record), outcome)
+
+    async def _conclude(self, record: RoundRecord, outcome: Outcome | None = None) -> Finished:
+        """Record a round, where it judged anything, and tell of it."""
+        number = None
         if record.judgements:
-            await self._store.record(record)
+            number = await self._store.record(record)
             self._recorded += 1
             if self._recorded % _TIDY_EVERY == 0:
                 await self.tidy()
-        for judgement in (*record.judgements, *outcome.changed):
+        changed = outcome.changed if outcome is not None else ()
+        for judgement in (*record.judgements, *changed):
             log.info("judged", target=judgement.target, verdict=judgement.verdict, reason=judgement.reason)
         reads = {
             entry: {read.name: read.digest for read in booked if read.kind == "file"}
             for entry, booked in record.reads.items()
         }
         judged = tuple(
-            events.Judged(one.target, one.verdict, reads.get(one.target, {})) for one in record.judgements
+            events.Judged(one.target, one.verdict, reads.get(one.target), puzzling(one))
+            for one in record.judgements
         )
-        ended = events.Ended(judged, outcome.again, tuple(one.target for one in outcome.changed))
-        return Finished((ended,), {"workers": (), "store": ()}, record, outcome.changed)
+        again = outcome.again if outcome is not None else ()
+        ended = events.Ended(judged, again, tuple(one.target for one in changed), round=number)
+        return Finished((ended,), {"workers": (), "store": ()}, record, changed)
+
+    async def _succeed(self, record: RoundRecord) -> RoundRecord:
+        """`record`, with what earlier rounds over the same sources have found out already."""
+        judgements = []
+        for judgement in record.judgements:
+            last = await self._store.verdicts(judgement.target, 1)
+            earlier = last[0].judgement if last else None
+            known = inherit(judgement, earlier) if earlier else judgement
+            judgements.append(accumulate(known, earlier))
+        return replace(record, judgements=tuple(judgements))
+
+    async def _soaked(self, record: RoundRecord) -> tuple[RoundRecord, tuple[Explanation, ...]]:
+        """What of a soak's round is worse than what stands, to be recorded; the rest only counts."""
+        worse, counted = [], []
+        for found in record.judgements:
+            (last,) = await self._store.verdicts(found.target, 1)
+            stands = soaked(last.judgement, found)
+            if stands is None:
+                continue
+            if stands.verdict == last.judgement.verdict:
+                counted.append(Explanation(last.round, (stands,)))
+            else:
+                worse.append(stands)
+        return replace(record, judgements=tuple(worse), reads={}), tuple(counted)
+
+    async def _investigate(self, order: events.Investigate, cohort: Sequence[TargetSpec]) -> Finished:
+        """What the differences come from that a round found, or what variations change in its targets;
+        nothing, where a later round has judged since.
+        """
+        latest = [one for entry in order.entries for one in await self._store.verdicts(entry, 1)]
+        number = max((one.round for one in latest), default=0) if order.round is None else order.round
+        judgements = [one.judgement for one in latest if one.round == number]
+        builders = await self._ready()
+        if order.variations:
+            runs = [(await builders.carry_out(BuildOrder.of(cohort, SERIAL, 0))).run]
+        else:
+            runs = [run for run in await self._store.runs(number) if is_schedule(run.schedule)]
+        built = [one for one in judgements if runs and _made(runs[0], one.target)]
+        if not built:
+            return Finished((events.Ended(),), {})
+        investigation = Investigation(builders, self._blobs, self._settings.root, cohort, runs)
+        if order.variations:
+            found = await investigation.vary([one.target for one in built], named(order.variations))
+            told = [varied(one, found.causes[one.target]) for one in built]
+        else:
+            found = await investigation.explain(built)
+            told = [replace(one, cause=found.causes[one.target]) for one in built]
+        return Finished((events.Ended(),), {}, explanations=(Explanation(number, tuple(told), found.runs),))
+
+    async def remember(self, explanation: Explanation) -> None:
+        """Write down what was found out. Raises StoreError."""
+        await self._store.explain(explanation.round, explanation.judgements, explanation.runs)
 
 
-def settle(record: RoundRecord, owed: Mapping[str, Sequence[str]]) -> RoundRecord:
-    """`record`, with agreement that clears nothing turned into what it is.
-
-    A smaller cohort cannot clear what a larger one found: `owed` names the neighbours that a target differed
-    beside, and that were not built with it.
-    """
-
-    def settled(judgement: Judgement) -> Judgement:
-        missing = owed.get(judgement.target)
-        if not missing or judgement.verdict not in {AGREE, EQUIVALENT}:
-            return judgement
-        beside = ", ".join(missing)
-        reason = f"it agrees, but it differed beside {beside}, which could not be built with it"
-        return replace(judgement, verdict=INCONCLUSIVE, reason=reason)
-
-    return replace(record, judgements=tuple(settled(one) for one in record.judgements))
+def _made(run: Run, target: str) -> bool:
+    return any(build.failure is None for build in run.of(target))
 
 
 def utc_now() -> str:

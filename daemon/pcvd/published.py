@@ -5,7 +5,6 @@ and for editors.
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ class Published:
             return
         self._last = told
         _replace(self._json, jsontext.encode(document))
-        _replace(self._text, render(document, now=time.time(), width=_WIDTH).encode())
+        _replace(self._text, render(document, now=None, width=_WIDTH).encode())
 
     def write_down(self, document: dict[str, Any]) -> None:
         """The last words: the same verdicts, with nobody left to keep them fresh."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 from pcvd.core.events import Known
@@ -14,14 +15,24 @@ if TYPE_CHECKING:
     from pcvd.files import Files
     from pcvd.store import Standing
 
+_SETTINGS = {
+    "settings": "the settings",
+    "variables": "a variable that JAX or XLA reads",
+    "affinity": "the set of processors",
+}
+
 
 async def known(
-    standings: Sequence[Standing], premises: Sequence[Read], environment: Mapping[str, str], files: Files
+    standings: Sequence[Standing],
+    premises: Sequence[Read],
+    environment: Mapping[str, str],
+    files: Files,
+    root: str,
 ) -> tuple[Known, ...]:
     """The remembered verdicts for the plan.
 
-    `premises` are the present ones (none where they can't be had: then nothing is fresh); `environment` is
-    that of worker processes.
+    `premises` are the present ones (none where they can't be had: then all are stale); `environment` is
+    that of worker processes; file names are told relative to `root`.
     """
     paths = {read.name for standing in standings for read in standing.reads if read.kind == "file"}
     digests = await files.digests(paths)
@@ -35,16 +46,41 @@ async def known(
             return read.digest == (None if value is None else digest_of(value))
         return present.get((read.kind, read.name)) == read.digest
 
+    def stale(standing: Standing) -> str | None:
+        """What no longer holds; None where everything does."""
+        if not premises:
+            return "it could not be found out what its builds rest on"
+        other = next((read for read in standing.reads if not holds(read)), None)
+        return None if other is None else _changed(other, present.get((other.kind, other.name)), root)
+
     return tuple(
         Known(
             standing.target,
             standing.judgement.verdict,
             standing.differed,
             {read.name: read.digest for read in standing.reads if read.kind == "file"},
-            bool(premises) and all(holds(read) for read in standing.reads),
+            stale(standing),
         )
         for standing in standings
     )
+
+
+def _changed(read: Read, now: str | None, root: str) -> str:
+    """That `read` is another one than when the target was judged, whoever ran or did not run meanwhile."""
+    match read.kind, read.name:
+        case ("file", name):
+            what = os.path.relpath(name, root) if name.startswith(f"{root.rstrip('/')}/") else name
+        case ("env", name):
+            what = f"the variable {name}"
+        case ("version", "packages"):  # a digest, which tells nobody anything
+            what = "the installed packages"
+        case ("version", name):
+            return f"{name} was {read.digest}, and is {now}, since it was judged"
+        case ("setting", name):
+            what = _SETTINGS.get(name, name)
+        case _:
+            what = f"{read.kind} {read.name}"
+    return f"{what} changed since it was judged"
 
 
 def digest_of(value: str) -> str:

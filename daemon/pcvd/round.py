@@ -5,16 +5,17 @@ where something differs.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from pcvd.builders.protocol import Builders, Order, Pair
-from pcvd.core.compare import differing_outputs, judge, wants_control
-from pcvd.core.evidence import Facts
-from pcvd.core.model import Judgement, OutputDelta, Read, Run, TargetSpec
-from pcvd.core.schedule import CONTROL, Schedule, parse
+from pcvd.core.compare import differing_outputs, judge, lacking_overlap, wants_control
+from pcvd.core.evidence import Facts, differing_stages
+from pcvd.core.model import Judgement, OutputDelta, Read, Run, TargetSpec, source_key
+from pcvd.core.schedule import CONTROL, Schedule, parse, rotated
+from pcvd.core.variation import USUAL, soaking
 from pcvd.store import RoundRecord
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from pcvd.files import Files
 
 log = structlog.get_logger()
+
+_MORE_TRIES = 2
+"""How often a schedule is carried out again whose builds did not overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,18 @@ class Rounds:
     """Holds rounds, one at a time."""
 
     def __init__(
-        self, builders: Builders, settings: Settings, files: Files, blobs: Blobs, now: Callable[[], str]
+        self,
+        builders: Builders,
+        settings: Settings,
+        files: Files,
+        blobs: Blobs,
+        now: Callable[[], str],
+        *,
+        soak: int | None = None,
     ) -> None:
+        """`soak`: the round only gathers evidence; this number chooses order and hash seed."""
         self._builders, self._settings, self._now = builders, settings, now
-        self._files, self._blobs = files, blobs
+        self._files, self._blobs, self._soak = files, blobs, soak
 
     async def hold(self, cohort: Sequence[TargetSpec], why: str, premises: Sequence[Read]) -> Outcome:
         """Validate `cohort`. `premises` are what its builds rest on beside the files they read (versions,
@@ -57,6 +69,8 @@ class Rounds:
         Raises SetupError where no worker can be had.
         """
         started_at = self._now()
+        if self._soak is not None:
+            cohort = rotated(cohort, self._soak)
         gathered = _Gathered(tuple(cohort))
         await self._build(gathered)
         deltas = await self._distances(gathered)
@@ -65,6 +79,12 @@ class Rounds:
         facts = Facts(self._settings.tolerate, deltas, changed, unreadable)
         judgements = [
             judge(spec.entry, gathered.runs, facts) for spec in cohort if spec.entry not in gathered.victims
+        ]
+        judgements = [
+            replace(
+                one, evidence=one.evidence | {"source_key": source_key((*digests[one.target], *premises))}
+            )
+            for one in judgements
         ]
         judged = {one.target for one in judgements} - set(changed)
         return Outcome(
@@ -97,7 +117,13 @@ class Rounds:
 
     async def _carry_out(self, schedule: Schedule, challenger: int, gathered: _Gathered) -> bool:
         """One schedule; whether the round can go on."""
-        carried = await self._builders.carry_out(Order(gathered.cohort, schedule, challenger))
+        manner = USUAL if self._soak is None else soaking(schedule, self._soak)
+        order = Order.of(gathered.cohort, schedule, challenger, manner)
+        carried = await self._builders.carry_out(order)
+        for _ in range(_MORE_TRIES):
+            if not self._is_vain(carried.run, gathered):
+                break
+            carried = await self._builders.carry_out(order)
         gathered.runs.append(carried.run)
         log.info(
             "built",
@@ -116,6 +142,17 @@ class Rounds:
             gathered.victims = {spec.entry for spec in gathered.cohort} - failed
             return False
         return True
+
+    def _is_vain(self, run: Run, gathered: _Gathered) -> bool:
+        """Whether nothing went wrong, nothing differs, and nothing overlapped: on a busy machine the short
+        compilations of a wave may miss each other.
+        """
+        if lacking_overlap(run) is None or any(build.failure is not None for build in run.builds):
+            return False
+        reference = gathered.runs[0]
+        return not any(
+            differing_stages(reference.of(spec.entry)[0], run.of(spec.entry)) for spec in gathered.cohort
+        )
 
     def _differs(self, gathered: _Gathered) -> bool:
         facts = Facts(self._settings.tolerate, {}, {})

@@ -1,12 +1,11 @@
 """The daemon's door: HTTP with JSON on a Unix socket that only its user can reach. No logic: it asks the
-service.
+desk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import socket
 import struct
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -25,51 +25,66 @@ from pcvctl.exits import exit_code
 from pcvctl.render import render
 from pcvd import jsontext
 from pcvd.core.errors import PcvError, SetupError, UsageError
+from pcvd.inquiry import QUESTIONS, Now
+from pcvd.store import StoreGone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from starlette.requests import Request
 
-    from pcvd.service import Service
+    from pcvd.desk import Desk
+    from pcvd.inquiry import Inquiry
 
 _LONGEST_WAIT_S = 24 * 3600.0
 _MOST_TICKETS = 1000
 
 
 class Door:
-    """The HTTP application over one service."""
+    """The HTTP application over one desk."""
 
-    def __init__(self, service: Service, stop: Callable[[], None]) -> None:
-        self._service, self._stop = service, stop
-        self._tickets = itertools.count(1)
+    def __init__(
+        self, desk: Desk, stop: Callable[[], None], tickets: Iterator[int], inquiry: Inquiry
+    ) -> None:
+        """`tickets` are numbers that no other door of this daemon has given out."""
+        self._desk, self._stop, self._tickets = desk, stop, tickets
+        self._inquiry = inquiry
         self._asked: dict[int, tuple[str, ...]] = {}
         """The targets that a recheck was asked for, by its ticket; what waits for it waits for them."""
 
     def application(self) -> Starlette:
         """Routes under /v1, and errors as JSON."""
-        return Starlette(
+        application = Starlette(
             routes=[
                 Route("/v1/status", self.status),
+                Route("/v1/targets", self.targets),
                 Route("/v1/targets/{entry:path}", self.target),
+                *(Route(f"/v1/{question}", self.ask) for question in QUESTIONS),
                 Route("/v1/recheck", self.recheck, methods=["POST"]),
                 Route("/v1/wait", self.wait, methods=["POST"]),
+                Route("/v1/vary", self.vary, methods=["POST"]),
                 Route("/v1/stop", self.stop, methods=["POST"]),
                 Route("/v1/events", self.events),
                 Route("/metrics", self.metrics),
             ],
-            exception_handlers={PcvError: _refused, msgspec.DecodeError: _unreadable},
+            exception_handlers={
+                PcvError: _refused,
+                msgspec.DecodeError: _unreadable,
+                HTTPException: _unanswerable,
+            },
         )
+        application.router.redirect_slashes = False  # a redirection has no body that says what is wrong
+        return application
 
     async def status(self, request: Request) -> Response:
         """The status, as JSON or as the rendered table; `?fresh=1` waits until nothing is pending."""
         query = request.query_params
         entries = query.getlist("target")
-        await self._service.recovered()
+        await self._desk.recovered()
         if query.get("fresh") == "1":
-            await self._service.look()
-            await self._service.settled(entries or None)
-        document = self._service.status(entries)
+            await self._desk.look()
+            await self._desk.settled(entries or None)
+        document = self._desk.status(entries)
         if "text/plain" not in request.headers.get("accept", ""):
             return _answer(document)
         text = render(
@@ -81,16 +96,34 @@ class Door:
         )
         return PlainTextResponse(text, headers={"X-Pcv-Exit": str(exit_code(document))})
 
+    async def targets(self, _request: Request) -> Response:
+        """The names of all targets."""
+        await self._desk.recovered()
+        return JSONResponse({"targets": list(self._desk.entries)})
+
     async def target(self, request: Request) -> Response:
         """One target's part of the status."""
-        await self._service.recovered()
-        return _answer(self._service.status([request.path_params["entry"]]))
+        await self._desk.recovered()
+        return _answer(self._desk.status([request.path_params["entry"]]))
+
+    async def ask(self, request: Request) -> Response:
+        """What the records tell of one target: its explanation, a difference, its history, a reproduction."""
+        await self._desk.recovered()
+        asked = dict(request.query_params)
+        target = asked.get("target", "")
+        if request.url.path.endswith("/explain"):
+            await self._desk.settled([target], explained=True)
+        rows = self._desk.status([target])["targets"] if self._desk.exists(target) else []
+        fresh = frozenset(row["target"] for row in rows if row["fresh"])
+        now = Now(frozenset(self._desk.entries), fresh)
+        document = await self._inquiry.answer(request.url.path.rpartition("/")[2], asked, now)
+        return Response(jsontext.encode(document), media_type="application/json")
 
     async def recheck(self, request: Request) -> Response:
         """Have targets built again."""
         asked = await _body(request, _Recheck)
         ticket = next(self._tickets)
-        self._asked[ticket] = await self._service.recheck(asked.targets)
+        self._asked[ticket] = await self._desk.recheck(asked.targets)
         self._asked.pop(ticket - _MOST_TICKETS, None)
         return JSONResponse({"ticket": ticket, "targets": list(self._asked[ticket])}, 202)
 
@@ -103,19 +136,27 @@ class Door:
         if asked.ticket is not None:
             if asked.ticket not in self._asked:
                 raise UsageError(
-                    f"there is no ticket {asked.ticket}", hint="wait without one, for everything"
+                    f"there is no ticket {asked.ticket}: tickets end with the records they are about",
+                    hint="ask again, or wait without one, for everything",
                 )
             entries = self._asked[asked.ticket]
         code = 200
-        await self._service.look()
+        await self._desk.look()
         try:
             async with asyncio.timeout(_LONGEST_WAIT_S if asked.timeout_s is None else asked.timeout_s):
-                await self._service.settled(entries)
+                await self._desk.settled(entries, explained=asked.explained)
         except TimeoutError:
             code = 408
         # A target may have gone while it was waited for.
-        left = [entry for entry in entries or () if self._service.exists(entry)]
-        return _answer(self._service.status(left), code)
+        left = [entry for entry in entries or () if self._desk.exists(entry)]
+        return _answer(self._desk.status(left), code)
+
+    async def vary(self, request: Request) -> Response:
+        """Find out what variations change in targets, whether they differ or not; then their status."""
+        asked = await _body(request, _Vary)
+        await self._desk.settled(asked.targets)
+        await self._desk.vary(asked.targets, asked.variations)
+        return _answer(self._desk.status(asked.targets))
 
     async def stop(self, _request: Request) -> Response:
         """Shut down in order, after the answer has gone out."""
@@ -126,14 +167,15 @@ class Door:
         """The status now and after every change, as server-sent events."""
 
         async def stream() -> AsyncIterator[str]:
-            async for document in self._service.news():
-                yield f"event: status\ndata: {jsontext.encode(document).decode()}\n\n"
+            with contextlib.suppress(PcvError):  # over, with the work it tells of
+                async for document in self._desk.news():
+                    yield f"event: status\ndata: {jsontext.encode(document).decode()}\n\n"
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
     async def metrics(self, _request: Request) -> Response:
         """Counts for a scraper, in the Prometheus text format."""
-        document = self._service.status()
+        document = self._desk.status()
         lines = ["# TYPE pcv_targets gauge"]
         lines += [
             f'pcv_targets{{verdict="{name}"}} {count}'
@@ -152,9 +194,16 @@ class _Recheck(msgspec.Struct, forbid_unknown_fields=True):
     targets: list[str] | None = None
 
 
+class _Vary(msgspec.Struct, forbid_unknown_fields=True):
+    targets: list[str]
+    variations: list[str]
+
+
 class _Wait(msgspec.Struct, forbid_unknown_fields=True):
     ticket: int | None = None
     timeout_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    explained: bool = False
+    """Until it is known as well what differences come from."""
 
 
 async def _body(request: Request, kind: type[Any]) -> Any:
@@ -176,14 +225,27 @@ def _whole(text: str | None, default: int) -> int:
 
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, PcvError)
-    code = 404 if isinstance(error, UsageError) else 500
-    return JSONResponse({"error": {"message": error.message, "hint": error.hint}}, code)
+    # 503: another life of this daemon will answer, at the same socket.
+    code = 404 if isinstance(error, UsageError) else 503 if isinstance(error, StoreGone) else 500
+    return _trouble(error, code)
 
 
 async def _unreadable(_request: Request, error: Exception) -> Response:
-    return JSONResponse(
-        {"error": {"message": f"the request's body is not what is asked for: {error}", "hint": None}}, 400
+    return _trouble(UsageError(f"the request's body is not what is asked for: {error}"), 400)
+
+
+async def _unanswerable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    asking = ", ".join(f"/v1/{question}" for question in QUESTIONS)
+    hint = (
+        f"GET /v1/status, /v1/targets, {asking}, /v1/events, /metrics; POST /v1/recheck, /v1/wait, /v1/stop"
     )
+    return _trouble(UsageError(message, hint=hint), error.status_code)
+
+
+def _trouble(error: PcvError, code: int) -> Response:
+    return Response(jsontext.trouble(error), code, media_type="application/json")
 
 
 class _OwnUserOnly(H11Protocol):
@@ -210,29 +272,34 @@ class _Server(uvicorn.Server):
         yield
 
 
-def bind(path: str) -> socket.socket:
-    """A listening socket at `path`, for this user alone; the caller holds the daemon's lock, so a file there
-    is a dead daemon's.
+@contextlib.contextmanager
+def listening_at(path: str) -> Iterator[socket.socket]:
+    """A listening socket at `path`, for this user alone, which goes with its file at the end. The caller
+    holds the daemon's lock, so a file that is there already is a dead daemon's.
 
     uvicorn would make its socket 0666, so it is bound here.
     """
     Path(path).unlink(missing_ok=True)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        before = os.umask(0o177)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         try:
-            listening.bind(path)
+            before = os.umask(0o177)
+            try:
+                listening.bind(path)
+            finally:
+                os.umask(before)
+            listening.listen(128)
+        except OSError as error:
+            raise SetupError(f"cannot listen at {path}: {error.strerror}") from error
+        try:
+            yield listening
         finally:
-            os.umask(before)
-        listening.listen(128)
-    except OSError as error:
-        listening.close()
-        raise SetupError(f"cannot listen at {path}: {error.strerror}") from error
-    return listening
+            Path(path).unlink(missing_ok=True)
 
 
 async def serve(door: Door, listening: socket.socket, stopping: asyncio.Event) -> None:
-    """Answer requests until `stopping` is set; then finish those under way, briefly."""
+    """Answer requests that come in at `listening`, which is closed afterwards, until `stopping` is set; then
+    finish those under way, briefly.
+    """
     config = uvicorn.Config(
         door.application(),
         http=_OwnUserOnly,

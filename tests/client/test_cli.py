@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,36 @@ def test_usage_is_2_and_silent_on_standard_output(pcvctl, arguments):
     shown = pcvctl(*arguments)
     assert (shown.returncode, shown.stdout) == (2, "")
     assert "usage:" in shown.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["status", "--frobnicate"], ["stop", "now"]])
+def test_usage_is_told_in_json_too(pcvctl, arguments):
+    shown = pcvctl(*arguments, "--json")
+    assert shown.returncode == 2
+    whole = json.loads(shown.stdout)
+    assert whole["schema"] == 1
+    assert whole["error"].keys() == {"message", "file", "line", "hint"}
+    assert f"pcvctl: {whole['error']['message']}" in shown.stderr
+
+
+def test_trouble_is_told_in_json_too(pcvctl, tmp_path, root):
+    for arguments in (["status"], ["check"], ["start"], ["stop"], ["logs"], ["wait"]):
+        shown = pcvctl(*arguments, "--json", cwd=tmp_path)
+        assert shown.returncode == 2
+        error = json.loads(shown.stdout)["error"]
+        assert "pcv.toml" in error["message"]
+        assert "pcvctl init" in error["hint"]
+        assert shown.stderr == f"pcvctl: {error['message']}\n  {error['hint']}\n"
+
+
+def test_what_the_system_refuses_is_told_with_its_file(pcvctl, root):
+    Path(root, ".pcv").mkdir()
+    Path(root, ".pcv", "pcvd.log").mkdir()
+    shown = pcvctl("logs", "--json")
+    error = json.loads(shown.stdout)["error"]
+    assert (shown.returncode, error["message"]) == (2, "Is a directory")
+    assert error["file"].endswith(".pcv/pcvd.log")
+    assert "Traceback" not in shown.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["status", "-h"], ["demo", "-h"], ["--version"]])

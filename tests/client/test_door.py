@@ -46,6 +46,19 @@ def test_the_whole_answer_arrives(path, listen, answer):
     assert listener.requests[0]["body"] == b'{"n": 1}'
 
 
+def test_a_daemon_that_begins_anew_is_asked_again(path, listen, http):
+    answers = [http(503, {"error": {"message": "removed"}}), http(503, b""), OK]
+    listener = listen(path, lambda request: answers.pop(0))
+    assert door.ask(path, "POST", "/v1/recheck", body=b"{}", timeout=30).body == b"hello"
+    assert [request["body"] for request in listener.requests] == [b"{}"] * 3
+
+
+def test_a_daemon_that_never_begins_is_given_up(path, listen, http):
+    listen(path, lambda request: http(503, b""))
+    with pytest.raises(DoorError, match=r"no answer within 0\.5 s|accepts no connection"):
+        door.ask(path, "GET", "/v1/status", timeout=0.5)
+
+
 @given(st.sampled_from([OK, CHUNKED, TO_THE_END]), st.lists(st.integers(0, 120), max_size=8))
 def test_where_reads_are_cut_does_not_matter(answer, cuts):
     places = [0, *sorted(cuts), len(answer)]

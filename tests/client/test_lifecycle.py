@@ -1,13 +1,13 @@
-import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pcv_config import places
+from pcv_config import lock, places
 from pcvctl import Trouble, lifecycle
 from pcvctl.door import NoDaemon
 
@@ -28,8 +28,11 @@ def test_start_status_restart_stop(pcvctl, standin, root):
 
     stopped = pcvctl("stop")
     assert (stopped.returncode, stopped.stdout) == (0, f"daemon stopped (pid {standin('serve')['pid']})\n")
-    assert not lifecycle.locked(root)
-    assert pcvctl("stop").returncode == 2
+    assert not lock.held(root)
+    again = pcvctl("stop")
+    assert (again.returncode, again.stdout) == (2, "")
+    message = f"no daemon runs for {root}, so there is none to stop"
+    assert again.stderr == f"pcvctl: {message}\n  `pcvctl status` shows its last verdicts\n"
     assert pcvctl("restart", path=[standin.path]).returncode == 0
 
 
@@ -73,23 +76,57 @@ def test_a_lock_without_a_listener_is_not_no_daemon(root):
     Path(places.runtime_folder()).mkdir(mode=0o700)
     with pytest.raises(NoDaemon):
         lifecycle.halt(root)
-    with Path(places.lock_path(root)).open("w") as lock:
-        assert not lifecycle.locked(root)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert lifecycle.locked(root)
-        with pytest.raises(Trouble, match="holds this project's lock"):
-            lifecycle.halt(root)
+    with (
+        lock.holding(root),
+        pytest.raises(Trouble, match=rf"\(pid {os.getpid()}\) holds this project's lock"),
+    ):
+        lifecycle.halt(root)
 
 
 def test_stop_waits_for_the_lock(root, listen, http):
     answer = http(200, {"daemon": {"pid": 7}})
     listen(places.socket_path(root), lambda request: answer)
-    with Path(places.lock_path(root)).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(Trouble, match=r"pid 7.*still holds its lock") as caught:
-            lifecycle.halt(root, timeout=0.1)
+    with lock.holding(root), pytest.raises(Trouble, match=r"pid 7.*still holds its lock") as caught:
+        lifecycle.halt(root, timeout=0.1)
     assert caught.value.code == 6
     assert lifecycle.halt(root) == 7
+
+
+def test_restart_reads_the_settings_before_it_stops_a_daemon_that_works(pcvctl, standin, root):
+    pcvctl("start", path=[standin.path])
+    Path(root, "pcv.toml").write_text("\nseed = = 3\n")
+    refused = pcvctl("restart", "--json", path=[standin.path])
+    error = json.loads(refused.stdout)["error"]
+    assert (refused.returncode, error["file"], error["line"]) == (2, "pcv.toml", 2)
+    assert "not valid TOML" in error["message"]
+    assert error["hint"]
+    assert json.loads(pcvctl("start", "--json").stdout) == {"pid": standin("serve")["pid"], "started": False}
+
+
+def test_a_daemon_can_be_asked_and_stopped_without_settings(pcvctl, standin, root, tmp_path):
+    pcvctl("start", path=[standin.path])
+    pid = standin("serve")["pid"]
+    Path(root, "models").mkdir()
+    Path(root, "pcv.toml").unlink()
+    for where in (root, f"{root}/models"):
+        assert pcvctl("status", cwd=where).stdout
+        assert pcvctl("wait", cwd=where).returncode == 3
+    shutil.rmtree(places.state(root))  # its socket alone tells of it
+    assert pcvctl("status", "--root", root, cwd=tmp_path).stdout
+    started = pcvctl("start", cwd=root)
+    assert (started.returncode, started.stdout) == (2, "")
+    assert "pcvctl init" in started.stderr
+    stopped = pcvctl("stop", "--json", cwd=f"{root}/models")
+    assert json.loads(stopped.stdout) == {"pid": pid, "stopped": True}
+
+
+def test_a_second_daemon_in_the_foreground_is_refused(pcvctl, root):
+    with lock.holding(root):
+        shown = pcvctl("daemon", "--json")
+    assert shown.returncode == 2
+    message = f"a daemon already runs for {root} (pid {os.getpid()})"
+    assert json.loads(shown.stdout)["error"]["message"] == message
+    assert shown.stderr == f"pcvctl: {message}\n  `pcvctl stop` ends it\n"
 
 
 def test_daemon_becomes_the_daemon(root, standin):

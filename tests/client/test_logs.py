@@ -75,6 +75,16 @@ def test_an_empty_log_and_none(pcvctl, log, root):
     assert (pcvctl("logs").returncode, pcvctl("logs").stdout) == (0, "")
 
 
+def test_the_log_of_checks_without_a_daemon(pcvctl, log):
+    path = log({**EVENT, "event": "of the daemon"})
+    missing = pcvctl("logs", "--check")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "pcvctl check --no-daemon" in missing.stderr
+    path.with_name("check.log").write_text(json.dumps({**EVENT, "event": "of a check"}) + "\n")
+    assert "of a check" in pcvctl("logs", "--check").stdout
+    assert "of the daemon" in pcvctl("logs").stdout
+
+
 def test_following_through_a_rotation(log, root):
     path = log({**EVENT, "event": "one"}, b'{"event": "t')
     process = subprocess.Popen(

@@ -36,12 +36,19 @@ def test_one_target_that_does_not_say_is_enough_not_to_claim_it(status, target):
 
 def test_the_table(status, target):
     assert schedules.lines(schedules.of(status(target(), target("b.py:g"))), 80) == [
-        "schedule     wall  speed-up  stages identical  outputs     max diff  stored  peak",
-        "serial     2.00 s         -  reference         -                  -       8     1",
-        "threads:2  1.50 s     1.25x  all 4             same bytes         0  8 same     2",
+        "schedule     wall  speed-up  stages identical  outputs     max diff  stored  at once",
+        "serial     2.00 s         -  reference         -                  -       8        1",
+        "threads:2  1.50 s     1.25x  all 4             same bytes         0  8 same        2",
     ]
 
 
 def test_nothing_built_nothing_claimed(status, target):
     assert schedules.of(status()) == []
     assert schedules.of(status(target(evidence={}))) == []
+
+
+def test_serial_builds_have_no_speed_up(status, target):
+    one = target()
+    one["evidence"]["schedules"]["control"] = one["evidence"]["schedules"]["threads:2"]
+    lines = schedules.lines(schedules.of(status(one, speed={"control": 1.07})), 80)
+    assert [line.split()[3] for line in lines if line.startswith(("serial", "control"))] == ["-", "-"]

@@ -131,6 +131,19 @@ def test_no_project(pcvctl, tmp_path, root):
     assert inside.returncode == 2
 
 
+def test_settings_that_are_gone_do_not_hide_what_is_recorded(pcvctl, root, tmp_path, status, target):
+    Path(root, "pcv.toml").unlink()
+    assert pcvctl("status").returncode == 2
+    Path(root, ".pcv").mkdir()
+    Path(root, ".pcv", "status.json").write_text(json.dumps(status(target())))
+    Path(root, "models").mkdir()
+    shown = pcvctl("status", cwd=f"{root}/models")
+    assert shown.returncode == 3
+    assert "models/mlp.py:forward" in shown.stdout
+    Path(root, "models", "pcv.toml").write_text("")  # nearer, and it has settings
+    assert "Nothing has been checked" in pcvctl("status", cwd=f"{root}/models").stdout
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_long_answer_arrives_whole(pcvctl, daemon, http, unbuffered):
     daemon(http(200, b"line\n" * 100_000, X_Pcv_Exit="0"))

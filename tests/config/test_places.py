@@ -61,6 +61,28 @@ def test_the_nearest_root_above_wins(tmp_path: Path) -> None:
     assert places.find_root(str(link)) == os.path.realpath(inner)
 
 
+def test_a_root_without_settings_is_found_where_pcv_has_been_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    root = Path(os.path.realpath(tmp_path), "a")
+    (root / "b").mkdir(parents=True)
+    (root / ".pcv").touch()  # a file of that name keeps nothing
+
+    def found() -> str | None:
+        return places.find_root(str(root / "b"), lived_in=True)
+
+    assert found() != str(root)
+    (root / ".pcv").unlink()
+    (root / ".pcv").mkdir()
+    assert found() == str(root)
+    assert places.find_root(str(root / "b")) != str(root)
+    socket_file = Path(places.socket_path(str(root / "b")))
+    socket_file.parent.mkdir()
+    socket_file.touch()
+    assert found() == str(root / "b")
+
+
 def test_the_runtime_folder_is_where_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temp"))
     fallback = str(tmp_path / "temp" / f"pcv-{os.getuid()}")
@@ -71,7 +93,8 @@ def test_the_runtime_folder_is_where_the_system_says(tmp_path: Path, monkeypatch
         assert places.runtime_folder() == fallback
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert places.runtime_folder() == fallback
-    for useless in ("", "relative"):
+    too_deep = str(tmp_path / ("x" * 100))
+    for useless in ("", "relative", too_deep):
         monkeypatch.setenv("TMPDIR", useless)
         assert places.runtime_folder() == f"/tmp/pcv-{os.getuid()}"
 
@@ -86,7 +109,9 @@ def test_each_root_has_its_own_socket_and_lock(tmp_path: Path, monkeypatch: pyte
     assert places.socket_path("/a") == names[0]
 
 
-def test_a_socket_path_is_allowed_exactly_as_long_as_it_can_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_taken_exactly_as_long_as_a_socket_in_it_can_be_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         monkeypatch.setenv("XDG_RUNTIME_DIR", short)
         room = places._SOCKET_LIMIT - len(places.socket_path("/a")) - 1
@@ -100,8 +125,12 @@ def test_a_socket_path_is_allowed_exactly_as_long_as_it_can_be_bound(monkeypatch
         longer = longest.with_name(longest.name + "x")
         longer.mkdir()
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(longer))
-        with pytest.raises(ValueError, match="set XDG_RUNTIME_DIR to a shorter folder"):
-            places.socket_path("/a")
+        monkeypatch.setenv("TMPDIR", short)
+        path = places.socket_path("/a")
+        assert Path(path).parent == Path(short, f"pcv-{os.getuid()}")
+        assert places.bindable(path)
+        monkeypatch.setenv("TMPDIR", str(longer))
+        assert Path(places.socket_path("/a")).parent == Path("/tmp", f"pcv-{os.getuid()}")
 
 
 def test_a_private_folder_is_made_and_kept(tmp_path: Path) -> None:

@@ -217,8 +217,10 @@ def test_an_executable_that_does_not_repeat_itself_is_unstable():
     restless = run("serial", replace(build(), repeats=False))
     found = judge(T, [restless, threads()], facts())
     assert (found.verdict, found.first_stage, found.differing) == ("unstable", "output", ("output",))
-    assert "run twice" in found.reason
+    assert "run again" in found.reason
     assert found.evidence["repeat_runs_equal"] is False
+    assert found.cause["kind"] == "run"
+    assert "callbacks" in found.cause["hint"]
 
 
 def test_nor_may_a_challengers_executable_contradict_itself():
@@ -666,7 +668,7 @@ def test_a_difference_in_machine_code_names_the_kernel():
     assert found.cause["kernel"] == "loop_kernel"
     assert "loop_kernel" in found.cause["text"]
     assert "main_kernel" not in found.cause["text"]
-    assert set(found.cause) == {"kind", "kernel", "pass", "file", "line", "text"}
+    assert set(found.cause) == {"kind", "kernel", "pass", "file", "line", "text", "hint"}
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from pcvd.core.aside import MOST_SOAKS
 from pcvd.core.events import (
+    Abandon,
     Asked,
+    Bored,
     Declared,
     Discover,
     Ended,
+    Investigate,
     Judged,
     Known,
     Outdated,
     Recovered,
     Saved,
     Validate,
+    Wondered,
 )
 from pcvd.core.model import TargetSpec
 from pcvd.core.plan import MOST_TOGETHER, MOST_TRIES, Plan
@@ -563,17 +570,34 @@ def test_settings_that_name_a_known_target_otherwise_have_it_built():
 
 
 def known(entry: str, verdict: str = "agree", *, fresh: bool, cohort: tuple[str, ...] = ()) -> Known:
-    return Known(TargetSpec(entry), verdict, () if verdict == "agree" else cohort, READS[entry], fresh)
+    stale = None if fresh else "m.py changed since it was judged"
+    return Known(TargetSpec(entry), verdict, () if verdict == "agree" else cohort, READS[entry], stale)
 
 
 def test_what_is_remembered_and_fresh_is_not_built():
     plan = Plan()
     plan.handle(Recovered((known(A, fresh=True), known(B, fresh=False), known(C, fresh=True))))
     assert plan.targets == ()  # remembered is not declared
-    assert plan.handle(Declared(specs(A, B))) == [Validate((B,), "changed while no daemon ran")]
+    assert plan.handle(Declared(specs(A, B))) == [Validate((B,), "m.py changed since it was judged")]
     assert states(plan) == {A: ("idle", True), B: ("building", False)}
     plan.handle(ended(B))
     assert plan.handle(Saved({"/p/a.py": "2"})) == [Validate((A,), "/p/a.py was saved")]
+
+
+def test_what_is_saved_before_its_target_is_declared_again_is_not_fresh():
+    # `pcvctl start`, then an edit at once: the discovery is still under way.
+    plan = Plan()
+    remembered = known(A, fresh=True), known(B, fresh=True)
+    discover = plan.handle(Recovered(remembered, frozenset({"a.py", "b.py"})))
+    assert discover == [Discover(("a.py", "b.py"))]
+    assert plan.concerned("/p/a.py") == {"/p/a.py"}
+    plan.handle(Saved({"/p/a.py": "2"}))
+    plan.handle(Declared(specs(A), "a.py", frozenset({"/p/a.py"})))
+    plan.handle(Declared(specs(B), "b.py", frozenset({"/p/b.py"})))
+    plan.handle(Ended())
+    assert plan.fresh(B)
+    assert not plan.fresh(A)
+    assert plan.state(A) == "queued"
 
 
 def test_a_remembered_difference_is_built_with_its_neighbours():
@@ -586,7 +610,7 @@ def test_a_remembered_difference_is_built_with_its_neighbours():
             (known(A, "diverged", fresh=False, cohort=(C, A)), *(known(one, fresh=True) for one in (B, C)))
         )
     )
-    assert plan.handle(Declared(specs(A, B, C))) == [Validate((A, C), "changed while no daemon ran")]
+    assert plan.handle(Declared(specs(A, B, C))) == [Validate((A, C), "m.py changed since it was judged")]
 
 
 def test_a_verdict_is_remembered_once():
@@ -627,3 +651,113 @@ def test_what_nobody_reads_any_more_is_of_no_concern():
     assert plan.concerned("/p/b.py") == set()
     assert plan.concerned(LIB) == {LIB}
     assert plan.concerned("/p") == {"/p/a.py", LIB}
+
+
+# -- differences are looked into, and evidence gathered, when nobody waits ---------------------------
+
+
+def puzzled(*entries: str, number: int = 7) -> Plan:
+    """A plan whose targets were built together and differ, nobody knows through what."""
+    plan = Plan()
+    plan.handle(Declared(specs(*entries)))
+    found = tuple(replace(judged(entry, "diverged"), puzzling=True) for entry in entries)
+    assert plan.handle(Ended(found, round=number)) == [Investigate(entries, entries, number)]
+    return plan
+
+
+def test_a_difference_is_looked_into_after_its_round():
+    plan = puzzled(A, B)
+    assert not plan.waits()
+    assert plan.puzzled()
+    assert plan.puzzled([A])
+    assert not plan.puzzled([C])
+    assert states(plan) == dict.fromkeys((A, B), ("idle", True))
+    assert plan.handle(Ended()) == []
+    assert plan.idle
+    assert not plan.puzzled()
+
+
+def test_only_those_that_differ_are_looked_into_beside_all_that_were_built():
+    plan = Plan()
+    plan.handle(Declared(specs(A, B)))
+    found = (judged(A), replace(judged(B, "equivalent"), puzzling=True))
+    assert plan.handle(Ended(found, round=3)) == [Investigate((A, B), (B,), 3)]
+
+
+def test_a_save_has_an_investigation_abandoned_and_its_results_are_looked_for_again():
+    plan = puzzled(A, B)
+    assert plan.handle(Saved({"/p/b.py": "2"})) == [Abandon()]
+    assert plan.handle(Saved({"/p/b.py": "3"})) == []
+    assert plan.handle(Ended(failed=True)) == [Validate((A, B), "/p/b.py was saved")]
+    assert plan.handle(ended(A, B)) == [Investigate((A, B), (A, B), 7)]
+
+
+def test_what_is_stale_or_gone_is_not_looked_into():
+    plan = puzzled(A, B)
+    plan.handle(Saved({LIB: "2"}))
+    plan.handle(Ended(failed=True))
+    plan.handle(Saved({LIB: "3"}))
+    assert plan.handle(ended(A, B, verdict="diverged")) == [Validate((A, B), f"{LIB} was saved")]
+    plan.handle(Declared(()))
+    assert plan.handle(Ended()) == []
+    assert plan.idle
+
+
+def test_an_investigation_that_could_not_be_carried_out_is_not_begun_again():
+    plan = puzzled(A)
+    assert plan.handle(Ended(failed=True)) == []
+    assert plan.idle
+
+
+def test_somebody_may_wonder_what_a_variation_changes():
+    plan = standing(A, B)
+    assert plan.handle(Wondered((B,), ("affinity",))) == [Investigate((A, B), (B,), None, ("affinity",))]
+    assert plan.puzzled([B])
+    assert plan.handle(Wondered(("x.py:gone",), ("affinity",))) == []
+
+
+def test_boredom_gathers_evidence_of_what_is_fresh():
+    plan = standing(A, B)
+    (order,) = plan.handle(Bored())
+    assert order == Validate((A, B), "soak", soak=1)
+    assert states(plan) == dict.fromkeys((A, B), ("idle", True))
+    assert not plan.waits()
+    assert plan.handle(Bored()) == []
+    assert plan.handle(ended(A, B)) == []
+    assert plan.handle(Bored()) == [Validate((A, B), "soak", soak=2)]
+
+
+def test_a_save_goes_before_gathering_evidence():
+    plan = standing(A, B)
+    plan.handle(Bored())
+    assert plan.handle(Saved({"/p/a.py": "2"})) == [Abandon()]
+    assert plan.handle(Ended(failed=True)) == [Validate((A,), "/p/a.py was saved")]
+
+
+def test_there_is_an_end_to_gathering_evidence_until_something_is_judged_again():
+    plan = standing(A)
+    for _ in range(MOST_SOAKS):
+        assert plan.handle(Bored()) != []
+        plan.handle(Ended())
+    assert plan.handle(Bored()) == []
+    plan.handle(Asked((A,)))
+    plan.handle(ended(A))
+    assert plan.handle(Bored()) == [Validate((A,), "soak", soak=1)]
+
+
+@pytest.mark.parametrize("plan", [Plan(), standing(A, verdict="inconclusive")], ids=["empty", "inconclusive"])
+def test_what_cannot_be_compared_is_no_place_to_gather_evidence(plan):
+    assert plan.handle(Bored()) == []
+
+
+def test_many_targets_take_turns():
+    entries = tuple(f"m.py:f{number:02d}" for number in range(MOST_TOGETHER + 3))
+    plan = Plan()
+    orders = plan.handle(Declared(specs(*entries)))
+    while orders:
+        orders = plan.handle(Ended(tuple(Judged(entry, "agree", {}) for entry in orders[0].cohort)))
+    cohorts = []
+    for _ in range(3):
+        cohorts += [order.cohort for order in plan.handle(Bored())]
+        plan.handle(Ended())
+    assert cohorts == [entries[:MOST_TOGETHER], entries[MOST_TOGETHER:], entries[:MOST_TOGETHER]]

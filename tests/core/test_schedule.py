@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcvd.core.errors import UsageError
-from pcvd.core.schedule import CONTROL, SERIAL, Schedule, Slot, arrange, parse
+from pcvd.core.schedule import CONTROL, SERIAL, Schedule, Slot, arrange, parse, reordered
 
 POOLS = st.builds(Schedule, st.sampled_from(["threads", "processes"]), st.integers(1, 12))
 COHORTS = st.integers(1, 12)
@@ -133,13 +133,23 @@ def test_challengers_of_a_round_see_different_orders_as_long_as_there_are_any(sc
     assert len(set(orders)) == count
 
 
-def test_three_targets_are_seen_in_all_three_rotations():
-    two = Schedule("threads", 2)
-    submitted = [
-        [slot.target for slot in arrange(schedule, 3, challenger)]
-        for schedule, challenger in ((SERIAL, 0), (two, 0), (two, 1), (two, 2))
-    ]
-    assert submitted == [[0, 1, 2], [1, 2, 0], [2, 0, 1], [1, 2, 0]]
+@given(st.integers(2, 33))
+def test_the_first_challenger_turns_round_every_pair_but_one_at_most(targets):
+    place = {target: place for place, target in enumerate(reordered(targets, 0))}
+    kept = [(a, b) for b in range(targets) for a in range(b) if place[a] < place[b]]
+    assert len(kept) <= targets % 2
+
+
+@given(st.integers(3, 33))
+def test_two_challengers_turn_round_every_pair(targets):
+    orders = [{target: place for place, target in enumerate(reordered(targets, one))} for one in range(2)]
+    assert all(any(order[a] > order[b] for order in orders) for b in range(targets) for a in range(b))
+
+
+def test_orders_of_three_and_of_one():
+    assert [reordered(3, challenger) for challenger in range(3)] == [(2, 0, 1), (1, 2, 0), (2, 0, 1)]
+    assert reordered(1, 5) == (0,)
+    assert reordered(0, 0) == ()
 
 
 def test_four_workers_and_two_targets():

@@ -11,15 +11,13 @@ from pcvd.core.evidence import Facts
 from pcvd.core.model import STAGES, Artifact, Build, Failure, Judgement, Part, Problem, Run, digest
 from pcvd.core.status import SCHEMA, Daemon, Row, document
 
-DAEMON = Daemon(4711, "idle", "0.1.0", 1.5)
+DAEMON = Daemon(4711, "idle", "0.1.0", 1.5, "/run/user/1000/pcv/0123.sock")
 WHEN = "2026-01-01T00:00:00Z"
 
 
-def row(
-    entry: str = "m.py:f", verdict: str | None = "agree", *, fresh: bool = True, rounds: int = 1, **more
-) -> Row:
+def row(entry: str = "m.py:f", verdict: str | None = "agree", *, fresh: bool = True, **more) -> Row:
     made = None if verdict is None else Judgement(entry, verdict, **more)
-    return Row(entry, made, None if verdict is None else WHEN, fresh, "idle", rounds)
+    return Row(entry, made, None if verdict is None else WHEN, fresh, "idle")
 
 
 def status(*rows: Row, problems=()) -> dict:
@@ -30,7 +28,8 @@ def test_the_document_of_an_empty_project():
     assert status() == {
         "schema": SCHEMA,
         "root": "/p",
-        "daemon": {"pid": 4711, "state": "idle", "version": "0.1.0", "uptime_s": 1.5},
+        "daemon": {"pid": 4711, "state": "idle", "version": "0.1.0", "uptime_s": 1.5,
+                   "socket": "/run/user/1000/pcv/0123.sock"},
         "summary": {
             "targets": 0, "agree": 0, "equivalent": 0, "diverged": 0, "unstable": 0, "inconclusive": 0,
             "stale": 0,
@@ -60,7 +59,7 @@ def test_a_target_has_all_fields_whatever_its_verdict():
 
 def test_a_target_that_was_never_judged_is_inconclusive_and_stale():
     # Even where the plan calls it fresh: nothing unknown is ever shown as an answer.
-    (target,) = status(row(verdict=None, rounds=0))["targets"]
+    (target,) = status(row(verdict=None))["targets"]
     assert (target["verdict"], target["fresh"], target["reason"]) == (
         "inconclusive",
         False,
@@ -98,11 +97,10 @@ def test_targets_keep_their_order():
     assert [target["target"] for target in status(*rows)["targets"]] == ["m.py:c", "m.py:a", "m.py:b"]
 
 
-def test_rounds_are_those_of_the_standing_verdict_not_of_one_round():
-    (target,) = status(row(evidence={"rounds": 1, "cohort": 2, "schedules": {"serial": {}}}, rounds=7))[
-        "targets"
-    ]
-    assert target["evidence"] == {"rounds": 7, "cohort": 2, "schedules": {"serial": {}}}
+def test_rounds_are_those_that_the_standing_verdict_counts():
+    evidence = {"rounds": 7, "agreed": 6, "cohort": 2, "schedules": {"serial": {}}}
+    (target,) = status(row(evidence=evidence))["targets"]
+    assert target["evidence"] == evidence
 
 
 def test_a_failure_is_shown_with_where_and_what_to_do():
@@ -124,7 +122,7 @@ def test_problems_are_told_beside_the_targets():
 
 @pytest.mark.parametrize("state", ["idle", "queued", "building"])
 def test_what_is_being_done_about_a_target_is_told(state):
-    one = Row("m.py:f", Judgement("m.py:f", "agree"), WHEN, False, state, 1)
+    one = Row("m.py:f", Judgement("m.py:f", "agree"), WHEN, False, state)
     (target,) = status(one)["targets"]
     assert (target["state"], target["fresh"], target["verdict"]) == (state, False, "agree")
 
@@ -143,7 +141,7 @@ def test_a_real_judgement_makes_plain_values():
         [run("serial", build(0, "a")), run("threads:2", build(0, "a"), build(1, "b"))],
         Facts((), {}, {}),
     )
-    found = status(Row("m.py:f", judgement, WHEN, True, "idle", 1))
+    found = status(Row("m.py:f", judgement, WHEN, True, "idle"))
     # Tuples among them would come back as lists: what is printed would not be what is stored.
     assert json.loads(json.dumps(found)) == found
     (target,) = found["targets"]
@@ -155,6 +153,5 @@ def test_a_real_judgement_makes_plain_values():
 
 def test_making_a_document_changes_no_judgement():
     evidence = {"rounds": 1, "schedules": {}}
-    one = row(evidence=evidence, rounds=5)
-    status(one)
+    status(row(evidence=evidence))
     assert evidence == {"rounds": 1, "schedules": {}}

@@ -57,6 +57,16 @@ def fresh():
     return wait
 
 
+@pytest.fixture(scope="module")
+def project(new_project, files, fresh):
+    """A small project whose daemon has judged it."""
+    made = new_project(files)
+    made.start()
+    fresh(made)
+    yield made
+    made.end()
+
+
 @pytest.fixture(scope="session")
 def after():
     """The status documents of a daemon from a save until `holds(document)`, in turn."""

@@ -15,15 +15,6 @@ import pytest
 FIRST = "models/first.py:model"
 
 
-@pytest.fixture(scope="module")
-def project(new_project, files, fresh):
-    made = new_project(files)
-    made.start()
-    fresh(made)
-    yield made
-    made.end()
-
-
 def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -79,7 +70,14 @@ def test_one_target(project):
     assert code == 200
     assert [one["target"] for one in json.loads(body)["targets"]] == [FIRST]
     code, _, body = project.ask("GET", f"/v1/status?target={FIRST}")
+    assert code == 200
     assert [one["target"] for one in json.loads(body)["targets"]] == [FIRST]
+
+
+def test_which_targets_there_are(project):
+    code, headers, body = project.ask("GET", "/v1/targets")
+    assert (code, headers["Content-Type"]) == (200, "application/json")
+    assert json.loads(body) == {"targets": [FIRST, "models/second.py:model"]}
 
 
 @pytest.mark.parametrize(
@@ -93,12 +91,24 @@ def test_unknown_targets_are_not_found(path, project):
     assert error["hint"]
 
 
-def test_unknown_paths_and_methods(project):
-    assert project.ask("GET", "/")[0] == 404
-    assert project.ask("GET", "/v2/status")[0] == 404
-    assert project.ask("POST", "/v1/status", b"{}")[0] == 405
-    assert project.ask("GET", "/v1/recheck")[0] == 405
-    assert project.ask("DELETE", "/v1/stop")[0] == 405
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1/status/", 404),
+        ("GET", "/v2/status", 404),
+        ("GET", "/%ff%00", 404),
+        ("POST", "/v1/status", 405),
+        ("GET", "/v1/recheck", 405),
+        ("DELETE", "/v1/stop", 405),
+    ],
+)
+def test_unknown_paths_and_methods(method, path, code, project):
+    answered, headers, body = project.ask(method, path)
+    assert (answered, headers["Content-Type"]) == (code, "application/json")
+    error = json.loads(body)["error"]
+    assert error["message"].startswith(method)
+    assert "/v1/status" in error["hint"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +146,12 @@ def test_a_recheck_gives_a_ticket_to_wait_for(project):
 def test_a_recheck_of_nothing_known_is_not_found(project):
     code, _, body = project.ask("POST", "/v1/recheck", b'{"targets": ["models/first.py:modle"]}')
     assert code == 404
-    assert "modle" in json.loads(body)["error"]["message"]
+    assert json.loads(body)["error"] == {
+        "message": 'there is no target "models/first.py:modle"',
+        "file": None,
+        "line": None,
+        "hint": f'did you mean "{FIRST}"?',
+    }
 
 
 def test_waiting_for_nothing_pending_answers_at_once(project):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from pcvd.core import looks
 from pcvd.files import Files, stat_of
 
 
@@ -24,17 +25,21 @@ def old(tmp_path):
     return path
 
 
+LISTING = looks.listing_digest([("file", False), ("sub", True)])
+
+
 def test_digests_of_what_is_there_and_what_is_not(tmp_path):
     (tmp_path / "file").write_bytes(b"content")
     (tmp_path / "empty").write_bytes(b"")
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "sub").mkdir(parents=True)
+    (tmp_path / "folder" / "file").write_bytes(b"whatever")
     os.mkfifo(tmp_path / "pipe")  # reading it would wait for ever
     (tmp_path / "link").symlink_to("file")
     (tmp_path / "dangling").symlink_to("nowhere")
     names = ("file", "empty", "folder", "pipe", "link", "dangling", "missing", "file/below", "nul\0")
     paths = [str(tmp_path / name) for name in names]
     found = asyncio.run(Files().digests(paths))
-    assert list(found.values()) == [of(b"content"), of(b""), None, None, of(b"content"), *[None] * 4]
+    assert list(found.values()) == [of(b"content"), of(b""), LISTING, None, of(b"content"), *[None] * 4]
 
 
 def test_an_edit_is_seen(old):
@@ -94,3 +99,67 @@ def test_large_files_are_hashed_whole(tmp_path):
     data = os.urandom((1 << 20) + 7)
     path.write_bytes(data)
     assert Files().digest(str(path)) == of(data)
+
+
+# -- folders ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder that has not been touched for a while, and the same by a name that is a link."""
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "real" / "file").write_bytes(b"one")
+    (tmp_path / "link").symlink_to("real")
+    os.utime(tmp_path / "real", ns=(1, 1))
+    return tmp_path / "real"
+
+
+def test_a_listing_is_its_names_and_not_their_contents(folder):
+    files = Files()
+    before = files.digest(str(folder))
+    (folder / "file").write_bytes(b"another")
+    (folder / "sub" / "deep").write_bytes(b"")
+    for noise in ("__pycache__", ".pcv", ".git"):
+        (folder / noise).mkdir()
+    for noise in ("file~", ".file.swp", "x.pyc"):
+        (folder / noise).write_bytes(b"")
+    assert files.digest(str(folder)) == before
+    (folder / "new").write_bytes(b"")
+    assert files.digest(str(folder)) != before
+    (folder / "new").unlink()
+    assert files.digest(str(folder)) == before
+    (folder / "file").unlink()
+    (folder / "file").mkdir()
+    assert files.digest(str(folder)) != before
+
+
+def test_the_presence_of_a_folder_is_where_it_is_and_not_what_it_holds(folder):
+    files = Files()
+    real, link = (looks.presence(str(folder.with_name(name))) for name in ("real", "link"))
+    before = files.digest(link)
+    assert files.digest(real) == before == looks.place_digest(os.path.realpath(folder))
+    (folder / "new").write_bytes(b"")
+    assert files.digest(link) == before
+    folder.with_name("other").mkdir()
+    folder.with_name("link").unlink()
+    folder.with_name("link").symlink_to("other")
+    assert files.digest(link) not in {before, None}
+    folder.with_name("link").unlink()
+    assert files.digest(link) is None
+    folder.with_name("link").write_bytes(b"a file is no folder")
+    assert files.digest(link) is None
+
+
+def test_a_tree_is_every_file_that_somebody_may_save(folder):
+    files, name = Files(), looks.tree(str(folder))
+    before = files.digest(name)
+    for inner in (".git/HEAD", "__pycache__/x.pyc", "venv/pyvenv.cfg", "venv/lib/x.py", "sub/.x.swp"):
+        (folder / inner).parent.mkdir(exist_ok=True, parents=True)
+        (folder / inner).write_bytes(b"")
+    assert files.digest(name) == before
+    (folder / "sub" / "deep").write_bytes(b"")
+    after = files.digest(name)
+    assert after != before
+    (folder / "sub" / "deep").write_bytes(b"saved")
+    assert files.digest(name) not in {after, before}
+    assert files.digest(looks.tree(str(folder / "nowhere"))) is None

@@ -68,9 +68,12 @@ def test_the_daemon_has_neither_jax_nor_the_project_in_it(project):
 
 def test_a_second_daemon_is_refused_with_the_firsts_pid(project):
     ended = project.pcvctl("daemon")
-    assert ended.returncode == 2
+    assert (ended.returncode, ended.stdout) == (2, "")
     assert f"a daemon already runs for {project.root} (pid {project.started[0].pid})" in ended.stderr
     assert "Traceback" not in ended.stderr
+    ended = project.pcvd("serve", "--root", project.root)
+    assert ended.returncode == 2
+    assert f"a daemon already runs for {project.root} (pid {project.started[0].pid})" in ended.stderr
     assert project.json("status", code=0)["daemon"]["pid"] == project.started[0].pid
 
 
@@ -115,7 +118,9 @@ def test_what_was_saved_meanwhile_is_built_at_the_start(project, fresh):
     project.write("models/second.py", "def model(x):\n    return x - 9.0\n")
     project.start()
     fresh(project)
-    assert project.rounds()[rounds:] == [("changed while no daemon ran", [SECOND])]
+    assert project.rounds()[rounds:] == [
+        (f"{SECOND.partition(':')[0]} changed since it was judged", [SECOND])
+    ]
 
 
 def test_restart_is_another_process(project, fresh):

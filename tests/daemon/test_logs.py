@@ -50,11 +50,29 @@ def test_a_terminal_gets_readable_lines(terminal, logged):
     assert "\x1b" not in said  # not a terminal after all: no colours
 
 
-def test_progress_leaves_out_what_nobody_waits_for(logged):
-    _, said = logged(
-        "log.info('built', schedule='serial', wall_s=1.23456, failed=None, targets=['a', 'b'])", "PROGRESS"
+def test_progress_is_a_line_for_each_step_and_nothing_else(logged):
+    lines, said = logged(
+        "log.info('recovered', targets=3, fresh=0)\n"
+        "log.info('discovered', files=['m.py', 'n.py'], targets=['m.py:f'])\n"
+        "log.info('validating', targets=['m.py:f'], why='new')\n"
+        "log.info('built', schedule='serial', builds=1, wall_s=1.23456, peak=1, failed=None)\n"
+        "log.info('built', schedule='threads:4', builds=4, wall_s=0.5, peak=4, failed=2)\n"
+        "log.info('judged', target='m.py:f', verdict='agree', reason=None)\n"
+        "logging.getLogger('uvicorn').warning('uvicorn warns')\n",
+        "PROGRESS",
     )
-    assert said.split() == ["built", "schedule=serial", "wall_s=1.23", "targets=a,b"]
+    assert len(lines) == 7
+    assert said.splitlines() == [
+        "  found        1 target in 2 model files",
+        "  serial       1 build in 1.23 s",
+        "  threads:4    4 builds in 0.50 s, 4 at once, 2 failed",
+        "  uvicorn warns",
+    ]
+
+
+def test_nothing_is_said_where_nothing_is_to_be_said(logged):
+    lines, said = logged("log.error('order failed', error='no JAX')")
+    assert (len(lines), said) == (1, "")
 
 
 def test_progress_shows_a_fault_with_its_trace(logged):

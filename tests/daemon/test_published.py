@@ -41,7 +41,9 @@ def test_both_files_are_written(document):
     Published(document["root"]).write(document)
     assert read(document["root"]) == document
     folder = Path(places.state(document["root"]))
-    assert "m.py:f" in (folder / "status.txt").read_text()
+    text = (folder / "status.txt").read_text()
+    assert "m.py:f" in text
+    assert "2026-01-01 00:00 UTC" in text  # an age would be wrong as soon as it is written
     assert sorted(path.name for path in folder.iterdir()) == ["status.json", "status.txt"]
 
 

@@ -7,15 +7,6 @@ import pytest
 FIRST, SECOND = "models/first.py:model", "models/second.py:model"
 
 
-@pytest.fixture(scope="module")
-def project(new_project, files, fresh):
-    made = new_project(files)
-    made.start()
-    fresh(made)
-    yield made
-    made.end()
-
-
 def idle(document):
     return document["daemon"]["state"] == "idle"
 
@@ -40,6 +31,8 @@ def test_wrong_settings_are_shown_and_the_old_ones_stay(text, line, words, proje
     assert problem["file"] == "pcv.toml"
     assert words in problem["message"]
     assert [one["target"] for one in seen[-1]["targets"]] == [FIRST, SECOND]
+    assert seen[-1]["daemon"]["state"] == "degraded"
+    assert not any(one["fresh"] for one in seen[-1]["targets"])
     ended = project.pcvctl("status")
     assert ended.returncode == 3
     assert f"pcv.toml:{line}" in ended.stdout
@@ -48,10 +41,31 @@ def test_wrong_settings_are_shown_and_the_old_ones_stay(text, line, words, proje
 
 def test_builds_go_on_under_the_old_settings(project, after):
     rounds = len(project.rounds())
-    with after(project, lambda one: idle(one) and len(project.rounds()) > rounds) as seen:
+
+    def over(document):
+        return document["daemon"]["state"] == "degraded" and len(project.rounds()) > rounds
+
+    with after(project, over) as seen:
         project.write("models/second.py", "def model(x):\n    return x - 3.0\n")
     assert seen[-1]["problems"]
     assert schedules(seen[-1]) == {"serial", "threads:2"}
+    assert not any(one["fresh"] for one in seen[-1]["targets"])
+
+
+def test_a_check_says_that_it_was_held_under_the_old_settings(project):
+    rounds = len(project.rounds())
+    ended = project.pcvctl("check", SECOND, COLUMNS="200")
+    assert ended.returncode == 3
+    assert project.rounds()[rounds:] == [("asked for", [SECOND])]
+    assert "pcv.toml:2: is not valid TOML" in ended.stdout
+    assert "under the settings from before" in ended.stdout
+
+
+def test_a_restart_does_not_stop_it_for_one_that_would_not_start(project):
+    ended = project.pcvctl("restart")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "pcv.toml:2: is not valid TOML" in ended.stderr
+    assert project.json("status", code=3)["daemon"]["pid"] == project.started[0].pid
 
 
 def test_good_settings_are_taken_over(project, after, settings):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -164,8 +167,54 @@ def test_a_target_that_is_not_declared(new_project):
     project = new_project({"pcv.toml": SETTINGS + TARGET, "m.py": GOOD})
     ended = project.pcvctl("check", "m.py:modle")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert '"m.py:modle"' in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert ended.stderr == (
+        'pcvctl: there is no target "m.py:modle"\n  did you mean "m.py:model"?\n'  # and nothing was built
+    )
+    assert project.json("check", "m.py:modle", code=2) == {
+        "schema": 1,
+        "error": {
+            "message": 'there is no target "m.py:modle"',
+            "file": None,
+            "line": None,
+            "hint": 'did you mean "m.py:model"?',
+        },
+    }
+    assert [one["event"] for one in project.log("discovering", "check.log")] == []
+    # In a file that may declare it, the model is asked first.
+    project.write("n.py", "import pcv\n\n@pcv.target('f32[4]')\ndef other(x):\n    return x\n")
+    ended = project.pcvctl("check", "n.py:othre")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines()[-2:] == [
+        'pcvctl: there is no target "n.py:othre"',
+        '  did you mean "n.py:other"?',
+    ]
+    assert project.rounds() == []
+
+
+def test_how_far_it_is(new_project):
+    project = new_project({"pcv.toml": SETTINGS + TARGET, "m.py": GOOD})
+    words = [line.split() for line in project.pcvctl("check").stderr.splitlines()]
+    assert [line[:4] for line in words] == [
+        ["serial", "1", "build", "in"],
+        ["threads:2", "2", "builds", "in"],
+    ]
+    for flag in ("--quiet", "--json"):
+        assert project.pcvctl("check", flag).stderr == ""
+
+
+def test_beside_a_daemon_it_says_who_judged(new_project):
+    project = new_project({"pcv.toml": SETTINGS + TARGET, "m.py": GOOD})
+    alone = project.json("check", "--no-daemon", code=0)
+    assert (alone["judged_by"], alone["daemon"]["state"], alone["daemon"]["pid"]) == ("check", "down", None)
+    pid = project.start().pid
+    project.pcvctl("wait")
+    beside = project.json("check", "--no-daemon", code=0)
+    assert (beside["judged_by"], beside["daemon"]["state"], beside["daemon"]["pid"]) == ("check", "idle", pid)
+    assert "judged_by" not in project.json("check", code=0)
+    ended = project.pcvctl("check", "--no-daemon")
+    assert f"daemon: idle, pid {pid}" in ended.stdout
+    assert f"Judged by this command: the daemon (pid {pid})" in ended.stdout
+    project.end()
 
 
 def test_only_what_was_asked_for_is_built(new_project):
@@ -255,6 +304,41 @@ def test_a_folder_that_nobody_can_write_to(new_project):
     project = new_project({"pcv.toml": SETTINGS + TARGET, "m.py": GOOD})
     project.path(".pcv").symlink_to("/proc/nowhere/.pcv")
     refused(project, ".pcv")
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0
+    if shutil.which("unshare")
+    else True,
+    reason="mounts are not for this user to make",
+)
+@pytest.mark.parametrize("verb", ["check", "start", "daemon", "restart"])
+def test_a_file_system_that_is_read_only(verb, new_project):
+    project = new_project({"pcv.toml": SETTINGS + TARGET, "m.py": GOOD, ".pcv/.gitignore": "*"})
+    command = (
+        f"mount --bind . . && mount -o remount,ro,bind . && cd . && exec {sys.executable} -P -m pcvctl {verb}"
+    )
+    ended = subprocess.run(
+        ["unshare", "-m", "sh", "-c", command],
+        cwd=project.root, env=project.env, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ".pcv" in ended.stderr
+    assert "Read-only file system" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_folders_too_deep_for_a_socket_are_not_used(new_project, tmp_path):
+    project = new_project({"pcv.toml": SETTINGS + TARGET, "m.py": GOOD})
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    project.env |= {"XDG_RUNTIME_DIR": str(deep), "TMPDIR": str(deep)}
+    assert project.json("check", code=0)["targets"][0]["verdict"] == "agree"
+    project.start()
+    document = project.json("wait", code=0)
+    assert document["daemon"]["pid"] == project.started[0].pid
+    assert project.pcvctl("stop").returncode == 0
+    assert list(deep.iterdir()) == []
 
 
 def interrupted(project, eventually, number, holds):

@@ -43,7 +43,7 @@ def of(module: ModuleType) -> list[pcv.Declaration]:
 
 def test_each_form_is_written_down(model: Model) -> None:
     module = model("""\
-        import pcv
+        import functools, pcv
 
         @pcv.target
         def bare(): pass
@@ -71,13 +71,31 @@ def test_each_form_is_written_down(model: Model) -> None:
 
         @pcv.target()
         def called(): pass
+
+        @pcv.target("f32[1]", example_args)
+        def positional(x, y): pass
+
+        @pcv.target(lambda: 1)
+        def by_lambda(x): pass
+
+        @pcv.target(functools.partial(max, 1))
+        def by_partial(x): pass
+
+        @pcv.target
+        @functools.lru_cache
+        def wrapped(x=1, *rest, y=2, **more): pass
     """)
     found = {one.name: one for one in of(module)}
     assert [(one.name, one.line) for one in found.values()] == [
-        ("bare", 3), ("shapes", 6), ("made", 11), ("entry", 14), ("mixed", 18), ("other", 21), ("called", 27)
+        ("bare", 3), ("shapes", 6), ("made", 11), ("entry", 14), ("mixed", 18), ("other", 21), ("called", 27),
+        ("positional", 30), ("by_lambda", 33), ("by_partial", 36), ("wrapped", 39),
     ]  # fmt: skip
     assert {one.file for one in found.values()} == {module.__file__}
     assert found["bare"].args == found["called"].args == ()
+    assert found["positional"].args == ("f32[1]", module.example_args)
+    [by_lambda], [by_partial] = found["by_lambda"].args, found["by_partial"].args  # type: ignore[misc]
+    assert (by_lambda(), by_partial.func) == (1, max)
+    assert found["wrapped"].args == ()
     assert found["shapes"].args == ("f32[32,128]", "models/mlp.py:init_params")
     assert found["made"].args is module.example_args
     assert found["entry"].args == "models/mlp.py:example_args"
@@ -144,7 +162,7 @@ def test_a_method_is_named_with_its_class(model: Model) -> None:
 
 def test_an_imported_function_belongs_to_the_module_that_declares_it(model: Model) -> None:
     library = model("def forward(): pass\n", "library")
-    module = model(f"import pcv, {library.__name__}\n\nf = pcv.target({library.__name__}.forward)\n")
+    module = model(f"import pcv, {library.__name__}\n\nf = pcv.target()({library.__name__}.forward)\n")
     assert of(library) == []
     [found] = of(module)
     assert (found.name, found.file, found.line) == ("forward", module.__file__, 3)
@@ -207,13 +225,20 @@ def test_a_notebook_may_run_a_cell_again() -> None:
     ("line", "said"),
     [
         ("pcv.target('f32[1]')(functools.partial(max, 1))", 'a partial is no name for a target'),
-        ("pcv.target(functools.partial(max, 1))", 'a partial is no name for a target: add name="…"'),
-        ("pcv.target(lambda: 1)", '"<lambda>" is no name for a target: add name="…"'),
+        ("pcv.target('f32[1]')(lambda x: x)", '"<lambda>" is no name for a target: add name="…"'),
+        ("pcv.target(outer)", "pcv.target(outer) could mean two things: write @pcv.target(args=(outer,)) if"),
+        ("pcv.target(outer)", "or pcv.target()(outer) if it is the target"),
+        ("@pcv.target(outer)\ndef f(x): pass", "pcv.target(outer) could mean two things"),
+        ("other = outer; pcv.target(other)", "pcv.target(outer) could mean two things"),
+        ("pcv.target(textwrap.dedent)", "pcv.target(dedent) could mean two things"),
+        ("@pcv.target\ndef f(x, y=1, *, z): pass", 'f takes x, z, but @pcv.target without parentheses'),
+        ("@pcv.target\ndef f(x): pass", 'write @pcv.target("f32[32,128]", …)'),
         ("pcv.target(outer())", '"outer.<locals>.inner" is no name for a target: add name="…"'),
         ("pcv.target(name='a b')(outer)", '"a b" is no name for a target'),
         ("pcv.target('f32[1]')(3)", "pcv.target is for functions, and int can't be called"),
         ("pcv.target(3)", "pcv.target takes strings, not int: write args=(…,) for values"),
-        ("pcv.target(outer, 'f32[1]')", "pcv.target takes strings, not function"),
+        ("pcv.target('f32[1]', [1.0])", "pcv.target takes strings, not list: write args=(…,) for values"),
+        ("pcv.target(type('Net', (), {'__call__': print})(), 'f32[1]')", "not Net: write args=(…,)"),
         ("pcv.target('f32[1]', args=())", "one string an argument, or args=, but not both"),
         ("pcv.target('f32[1')", '"f32[1" is neither a shape ("f32[32,128]") nor an entry ("models/mlp.py'),
         ("pcv.target('f32[1]', 'outer')", '"outer" is neither a shape'),
@@ -226,7 +251,7 @@ def test_a_notebook_may_run_a_cell_again() -> None:
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_place(model: Model, tmp_path: Path, line: str, said: str) -> None:
     declared = pcv.declared()
-    head = "import functools, pcv\ndef outer():\n    def inner(): pass\n    return inner\n"
+    head = "import functools, textwrap, pcv\ndef outer():\n    def inner(): pass\n    return inner\n"
     with pytest.raises((TypeError, ValueError)) as caught:
         model(f"{head}{line}\n")
     assert said in str(caught.value)

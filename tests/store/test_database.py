@@ -106,6 +106,56 @@ def test_a_newer_schema_is_refused(path):
     assert "upgrade pcv" in error.hint
 
 
+def schema(path: str) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+        ).fetchall()
+
+
+@pytest.fixture
+def old(path, make):
+    """A store of version 1, which counted rounds in a column; one round was recorded in it."""
+    stored(path, lambda store: store.record(make.round("a.py:f")))
+    with closing(sqlite3.connect(path)) as connection:
+        tables = dict(connection.execute("SELECT name, sql FROM sqlite_schema"))
+        columns = ", ".join(row[1] for row in connection.execute("PRAGMA table_info(verdicts)"))
+        counted = "    streak      INTEGER NOT NULL, -- how many rounds in a row\n    checked_at "
+        connection.execute("ALTER TABLE verdicts RENAME TO verdicts_now")
+        connection.execute(tables["verdicts"].replace("    checked_at ", counted))
+        connection.execute(f"INSERT INTO verdicts ({columns}, streak) SELECT {columns}, 1 FROM verdicts_now")
+        connection.execute("DROP TABLE verdicts_now")
+        connection.execute(tables["verdicts_target"])
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    return path
+
+
+def test_an_older_schema_is_brought_up_to_date_and_keeps_what_it_held(old, make, tmp_path):
+    async def use(store):
+        await store.record(make.round("a.py:f", verdict="diverged"))
+        return [one.judgement.verdict for one in await store.verdicts("a.py:f")]
+
+    assert stored(old, use) == ["diverged", "agree"]
+    fresh = str(tmp_path / "fresh.sqlite")
+    asyncio.run(touch(fresh))
+    assert schema(old) == schema(fresh)
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_an_older_schema_is_read_as_it_is(old):
+    async def main():
+        async with Store.reading(old) as store:
+            return [one.judgement.verdict for one in await store.verdicts("a.py:f")]
+
+    before = schema(old)
+    assert asyncio.run(main()) == ["agree"]
+    assert schema(old) == before
+
+
 def test_another_programs_database_is_refused_and_not_even_switched_to_wal(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE bookmarks (url TEXT)")
@@ -134,8 +184,8 @@ def test_damage_inside_is_reported_where_it_is_met(path, make):
     async def record(store):
         await store.record(make.round("a.py:f"))
 
-    async def history(store):
-        await store.history("a.py:f")
+    async def verdicts(store):
+        await store.verdicts("a.py:f")
 
     stored(path, record)
     with closing(sqlite3.connect(path)) as connection:
@@ -145,7 +195,7 @@ def test_damage_inside_is_reported_where_it_is_met(path, make):
     content[(page - 1) * size : page * size] = b"\xff" * size
     Path(path).write_bytes(content)
     with pytest.raises(StoreError, match=r"pcv\.sqlite.*malformed.*move it away"):
-        stored(path, history)
+        stored(path, verdicts)
 
 
 def test_a_record_that_somebody_edited_is_reported(path, make):
@@ -154,7 +204,7 @@ def test_a_record_that_somebody_edited_is_reported(path, make):
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("UPDATE rounds SET cohort = '[1, 2]'")
             connection.commit()
-        await store.history("a.py:f")
+        await store.verdicts("a.py:f")
 
     with pytest.raises(StoreError, match=r"pcv\.sqlite.*Expected `str`.*move it away"):
         stored(path, edited)
@@ -222,10 +272,10 @@ async def main():
             await store.record(large)
         except StoreError as error:
             print(error)
-        print(len(await store.history("a.py:f")), "before")
+        print(len(await store.verdicts("a.py:f")), "before")
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         await store.record(large)
-        print(len(await store.history("a.py:f")), "after")
+        print(len(await store.verdicts("a.py:f")), "after")
 asyncio.run(main())
 """
 

@@ -63,7 +63,7 @@ def test_pruning_removes_what_is_not_referenced_and_no_more(path, make):
         assert await store.referenced(100) == before, "what is left is what was referenced"
         assert await store.prune(2) == 0
         runs = [await store.runs(number) for number in (1, 2, 3, 4)]
-        return removed, runs, len(await store.history("a.py:f"))
+        return removed, runs, len(await store.verdicts("a.py:f"))
 
     removed, runs, verdicts = stored(path, use)
     assert removed == 4, "two schedules of a.py:f in each of rounds 1 and 2"

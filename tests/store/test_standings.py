@@ -7,7 +7,7 @@ import dataclasses
 import math
 
 from pcvd.core.model import Judgement, Read, TargetSpec, digest
-from pcvd.store import HistoryRow, Standing, Store
+from pcvd.store import Standing, Store
 from pcvd.store.codec import encode
 
 F = TargetSpec("a.py:f", ("f32[32,128]", "a.py:init"), "pcv.toml", 7)
@@ -57,33 +57,25 @@ def test_a_standing_holds_all_that_was_recorded_also_after_reopening(path, make)
         reads=reads,
         environment=digest(encode(done.environment).encode()),
         cohort=("a.py:f", "b.py:g"),
-        rounds=1,
         differed=("a.py:f", "b.py:g"),
     )
     assert stored(path, Store.standings) == [expected]
 
 
-def test_only_the_last_verdict_stands_and_equal_ones_in_a_row_are_counted(path, make):
+def test_only_the_last_verdict_stands(path, make):
     async def use(store):
         await store.declare([F, G])
         seen = []
         for verdict in ("agree", "agree", "diverged", "agree", "agree", "agree"):
             await store.record(make.round("a.py:f", verdict=verdict))
             (standing,) = await store.standings()
-            seen.append((standing.judgement.verdict, standing.rounds))
+            seen.append(standing.judgement.verdict)
             await store.record(
                 make.round("c.py:h", verdict="unstable")
             )  # another target's rounds do not count
         return seen
 
-    assert stored(path, use) == [
-        ("agree", 1),
-        ("agree", 2),
-        ("diverged", 1),
-        ("agree", 1),
-        ("agree", 2),
-        ("agree", 3),
-    ]
+    assert stored(path, use) == ["agree", "agree", "diverged", "agree", "agree", "agree"]
 
 
 def test_declaring_replaces_the_active_set_and_history_stays(path, make):
@@ -92,7 +84,7 @@ def test_declaring_replaces_the_active_set_and_history_stays(path, make):
         await store.record(make.round("a.py:f", "b.py:g"))
         await store.declare([G, H])
         without = [standing.target for standing in await store.standings()]
-        history = await store.history("a.py:f")
+        history = await store.verdicts("a.py:f")
         moved = dataclasses.replace(F, line=9, args=None)
         await store.declare([moved])
         again = [standing.target for standing in await store.standings()]
@@ -137,16 +129,20 @@ def test_history_is_newest_first_and_limited(path, make):
             judgement = Judgement("a.py:f", verdict, first_stage=None if verdict == "agree" else "hlo")
             await store.record(dataclasses.replace(done, judgements=(judgement,)))
         return (
-            await store.history("a.py:f", limit=2),
-            await store.history("b.py:g"),
-            await store.history("no such"),
+            await store.verdicts("a.py:f", limit=2),
+            await store.verdicts("b.py:g"),
+            await store.verdicts("no such"),
         )
 
     rows, unjudged, unknown = stored(path, use)
     cohort = ("a.py:f", "b.py:g")
-    assert rows == [
-        HistoryRow(3, "2026-01-01T00:00:05Z", "unstable", "hlo", "save 2", cohort),
-        HistoryRow(2, "2026-01-01T00:00:05Z", "diverged", "hlo", "save 1", cohort),
+    assert [(row.round, row.checked_at, row.why, row.cohort) for row in rows] == [
+        (3, "2026-01-01T00:00:05Z", "save 2", cohort),
+        (2, "2026-01-01T00:00:05Z", "save 1", cohort),
+    ]
+    assert [(row.judgement.verdict, row.judgement.first_stage) for row in rows] == [
+        ("unstable", "hlo"),
+        ("diverged", "hlo"),
     ]
     assert (unjudged, unknown) == ([], [])
 

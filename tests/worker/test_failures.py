@@ -61,7 +61,7 @@ FAULTS = {
     "concrete": ("def model(x):\n    if x[0] > 0:\n        return x\n", X, "trace", 2, "TracerBool", ""),
     "exits_in_trace": ("import sys\ndef model(x):\n    sys.exit(3)\n", X, "trace", 3, "SystemExit", ""),
     "interrupts": ("def model(x):\n    raise KeyboardInterrupt\n", X, "trace", 2, "KeyboardInterrupt", ""),
-    "too_many": ("def model(x):\n    return x\n", (*X, *X), "trace", None, "positional argument", ""),
+    "too_many": ("def model(x):\n    return x\n", (*X, *X), "arguments", None, "called with 2", "a shape"),
     "returns_text": ("def model(x):\n    return 'text'\n", X, "trace", None, "str", ""),
     "args_raise": (
         "def args():\n    raise OSError('no data')\ndef model(x):\n    return x\n",
@@ -78,7 +78,7 @@ FAULTS = {
     "args_missing": (
         "def argz(): pass\ndef model(x):\n    return x\n", "args", "missing", None, "no 'args'", "argz"
     ),
-    "shape": ("def model(x):\n    return x\n", ("f33[4]",), "arguments", None, '"f33[4]" is neither', ""),
+    "shape": ("def model(x):\n    return x\n", ("f33[4]",), "arguments", None, "no dtype", '"f32[4]"?'),
     "wide": ("def model(x):\n    return x\n", ("f64[4]",), "arguments", None, "64 bits", "jax_enable_x64"),
     "nothing": ("def model(x):\n    return None\n", X, None, None, "", ""),
     "late_flags": (

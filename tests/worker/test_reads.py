@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+from importlib.machinery import EXTENSION_SUFFIXES
 
 import pytest
 
 from pcvd.core.model import Read, TargetSpec
-from pcvd.worker.reads import Ledger
+from pcvd.worker.hooks import Hooks
+from pcvd.worker.reads import Ledger, module_owner
 
 FILES = {
     "net/__init__.py": "from net.layers import dense\n",
@@ -84,6 +87,25 @@ NET = {
 }
 
 
+def before(file):
+    """Where a module would be found before it is found in `file`, all in one folder."""
+    if file.endswith("/__init__.py"):
+        return {f"{file.removesuffix('.py')}{suffix}" for suffix in EXTENSION_SUFFIXES}
+    base = file.removesuffix(".py")
+    return {base, *(f"{base}{suffix}" for suffix in EXTENSION_SUFFIXES)}
+
+
+def instead(folder):
+    """What would make a folder without `__init__.py` something else than a namespace."""
+    suffixes = [*EXTENSION_SUFFIXES, ".py"]
+    return {f"{folder}{middle}{suffix}" for middle in ("", "/__init__") for suffix in suffixes}
+
+
+def vain(files):
+    """Where the modules in `files` were looked for in vain, and the namespace that the targets are in."""
+    return set().union(instead("reading"), *(before(file) for file in files if file.endswith(".py")))
+
+
 @pytest.fixture(scope="module")
 def shop(workshop):
     import numpy as np
@@ -111,7 +133,7 @@ def carried(shop):
 def test_a_target_read_its_modules_their_packages_and_its_data(shop, carried):
     found = shop.reads(carried, "reading/first.py:model")
     assert found["file"] == {"reading/first.py", "data/weights.npy", *NET}
-    assert found["absent"] == set()
+    assert found["absent"] == vain(found["file"])
 
 
 def test_a_target_that_came_second_read_the_shared_modules_too(shop, carried):
@@ -123,13 +145,13 @@ def test_a_target_that_came_second_read_the_shared_modules_too(shop, carried):
 def test_what_is_imported_opened_or_looked_for_while_tracing_counts(shop, carried):
     found = shop.reads(carried, "reading/third.py:model")
     assert found["file"] == {"reading/third.py", "data/table.txt", "net/late.py", *NET}
-    assert found["absent"] == {"reading/override.json"}
+    assert found["absent"] == {"reading/override.json", *vain(found["file"])}
     assert {"HOME", "ABSENT_ONE", "ABSENT_TWO"} <= found["env"]
 
 
 def test_a_target_read_nothing_of_its_neighbours(shop, carried):
     found = shop.reads(carried, "reading/fourth.py:model")
-    assert found == {"file": {"reading/fourth.py"}, "absent": set(), "env": set()}
+    assert found == {"file": {"reading/fourth.py"}, "absent": vain(["reading/fourth.py"]), "env": set()}
 
 
 def test_what_a_build_writes_is_no_dependency(shop, carried):
@@ -174,6 +196,45 @@ def test_a_target_that_fails_has_read_what_it_read(shop):
     )["file"]
 
 
+def test_what_a_shared_module_reads_once_and_keeps_counts_for_all_who_use_it(shop):
+    shop.write("data/kept.txt", "2")
+    shop.write(
+        "keeping.py",
+        """
+        import functools
+        import os
+        from pathlib import Path
+        DATA = Path(__file__).parent / "data"
+        kept = None
+
+        @functools.cache
+        def weights(name):
+            return float(opened(name)) + len(os.environ.get("KEPT_WORD", ""))
+
+        def opened(name):
+            return (DATA / name).read_text()
+
+        def table():
+            global kept
+            if kept is None:
+                kept = len(list(DATA.iterdir()))
+            return kept
+        """,
+    )
+    for name in ("one", "two", "three"):
+        shop.write(
+            f"reading/kept_{name}.py",
+            "import keeping\ndef model(x):\n    return x * keeping.weights('kept.txt') * keeping.table()\n",
+        )
+    specs = [TargetSpec(f"reading/kept_{name}.py:model", ("f32[4]",)) for name in ("one", "two", "three")]
+    done = shop.build(*specs, TargetSpec("reading/fourth.py:model", ("f32[4]",)))
+    for spec in specs:
+        found = shop.reads(done, spec.entry)
+        assert {"data", "data/kept.txt"} <= found["file"]
+        assert "KEPT_WORD" in found["env"]
+    assert shop.reads(done, "reading/fourth.py:model")["file"] == {"reading/fourth.py"}
+
+
 # -- the ledger by itself --------------------------------------------------------------------------
 
 
@@ -201,12 +262,48 @@ def test_a_ledger_follows_circles():
     assert names(ledger, "module a") == names(ledger, "module b") == ["/p/b.py"]
 
 
+def test_threads_without_an_owner_count_for_everybody():
+    ledger = Ledger(())
+
+    def work():
+        with ledger.owner("target a"):  # a pool's thread, given a target
+            ledger.source(ledger.current, "/p/a.py", b"a")
+        ledger.source(ledger.current, "/p/shared.py", b"s")
+        ledger.depends(ledger.current, module_owner("m"))
+        with ledger.owner(module_owner("m")):
+            ledger.source(ledger.current, "/p/m.py", b"m")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert names(ledger, "target a") == ["/p/a.py", "/p/m.py", "/p/shared.py"]
+    assert names(ledger, "target b") == ["/p/m.py", "/p/shared.py"]
+
+
+def test_a_thread_that_goes_on_reading_disturbs_nobody():
+    ledger = Ledger(())
+
+    def read_on():
+        for number in range(3000):
+            ledger.variable(ledger.current, f"V{number}", "x")
+            ledger.depends(ledger.current, f"module {number}")
+
+    thread = threading.Thread(target=read_on)
+    thread.start()
+    while thread.is_alive():
+        ledger.of("target a")
+    thread.join()
+    assert len(ledger.of("target a")) == 3000
+
+
 def test_nobody_owns_what_is_done_for_nobody(tmp_path):
     ledger = Ledger(())
+    hear = Hooks(ledger).on_audit
     with ledger.owner("target a"):
         with ledger.owner(None):
-            ledger._on_audit("open", (str(tmp_path / "x"), "r", 0))
-        ledger._on_audit("open", (str(tmp_path / "y"), "r", 0))
+            hear("open", (str(tmp_path / "x"), "r", 0))
+        hear("open", (str(tmp_path / "y"), "r", 0))
+    hear("open", (str(tmp_path / "z"), "r", 0))
     assert names(ledger, "target a") == [str(tmp_path / "y")]
 
 
@@ -214,10 +311,11 @@ def test_a_digest_of_what_was_read_is_never_replaced_by_a_stat(tmp_path):
     path = tmp_path / "m.py"
     path.write_bytes(b"m")
     ledger = Ledger(())
+    hear = Hooks(ledger).on_audit
     with ledger.owner("target a"):
-        ledger._on_audit("open", (str(path), "r", 0))
+        hear("open", (str(path), "r", 0))
         ledger.source("target a", str(path), b"m")
-        ledger._on_audit("open", (str(path), "r", 0))
+        hear("open", (str(path), "r", 0))
     (read,) = ledger.of("target a")
     assert read == Read("file", str(path), hashlib.sha256(b"m").hexdigest())
 
@@ -232,10 +330,12 @@ def test_a_digest_of_what_was_read_is_never_replaced_by_a_stat(tmp_path):
 )  # fmt: skip
 def test_only_reading_is_a_dependency(mode, flags, booked, tmp_path):
     ledger = Ledger((str(tmp_path / "ignored"),))
+    hear = Hooks(ledger).on_audit
     with ledger.owner("target a"):
-        ledger._on_audit("open", (str(tmp_path / "file"), mode, flags))
-        ledger._on_audit("open", (str(tmp_path / "ignored" / "file"), mode, flags))
-        ledger._on_audit("open", (str(tmp_path), mode, flags))  # a folder
-        ledger._on_audit("open", (7, mode, flags))  # a descriptor: whoever opened it was booked
-        ledger._on_audit("import", (str(tmp_path / "file"), mode, flags))
+        hear("open", (str(tmp_path / "file"), mode, flags))
+        hear("open", (str(tmp_path / "ignored" / "file"), mode, flags))
+        hear("open", (str(tmp_path), mode, flags))  # a folder
+        hear("open", (7, mode, flags))  # a descriptor: whoever opened it was booked
+        hear("open", ("nul\0", mode, flags))
+        hear("import", (str(tmp_path / "file"), mode, flags))
     assert names(ledger, "target a") == [str(tmp_path / "file")] * booked

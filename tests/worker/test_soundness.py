@@ -42,14 +42,70 @@ def test_constants_that_differ_in_value_only_are_seen(workshop):
     )
     for stage in ("jaxpr", "stablehlo", "hlo", "output"):
         assert one.artifact(stage).canonical != other.artifact(stage).canonical, stage
-    texts = [build.artifact("jaxpr").parts for build in (one, other)]
+    parts, others = (build.artifact("jaxpr").parts for build in (one, other))
+    assert [(part.name, part.label) for part in parts] == [
+        ("constant_0000", "float32[64]"),
+        ("jaxpr.txt", ""),
+        ("signature.txt", ""),
+    ]
     # The jaxpr's text is blind to them: only the part that holds the constant's bytes tells.
-    assert [part.canonical for part in texts[0] if part.name == "jaxpr.txt"] == [
-        part.canonical for part in texts[1] if part.name == "jaxpr.txt"
-    ]
-    assert [(part.name, part.label) for part in texts[0] if part.name != "jaxpr.txt"] == [
-        ("constant_0000", "float32[64]")
-    ]
+    assert parts[1:] == others[1:]
+    assert parts[0].canonical != others[0].canonical
+
+
+def test_no_rule_for_texts_touches_the_bytes_of_constants(workshop):
+    workshop.write(
+        "textual.py",
+        """
+        import jax.numpy as jnp, numpy as np
+
+        def of(text):
+            data = np.frombuffer(text.ljust(32), np.uint8)
+            return lambda x: x + jnp.asarray(data)
+
+        first, second = of(b"<f at 0x7f0000000001>"), of(b"<f at 0x7f0000000002>")
+        """,
+    )
+    one, other = workshop.built(
+        *(TargetSpec(f"textual.py:{name}", ("f32[32]",)) for name in ("first", "second"))
+    )
+    assert one.artifact("jaxpr").canonical != other.artifact("jaxpr").canonical
+    assert [part.rules for part in one.artifact("jaxpr").parts] == [(), (), ()]
+
+
+def test_a_run_that_differs_only_at_the_third_time_is_seen(workshop):
+    workshop.write(
+        "third.py",
+        """
+        import jax, jax.numpy as jnp, numpy as np
+        CALLS = []
+
+        def host(x):
+            CALLS.append(1)
+            return np.asarray(x) * (2 if len(CALLS) == 3 else 1)
+
+        def model(x):
+            return jax.pure_callback(host, jax.ShapeDtypeStruct((2,), jnp.float32), x)
+        """,
+    )
+    (build,) = workshop.built(TargetSpec("third.py:model", ("f32[2]",)))
+    assert build.repeats is False
+
+
+def test_donated_arguments_last_for_every_run(workshop):
+    workshop.write(
+        "given.py",
+        """
+        import functools, jax
+
+        @functools.partial(jax.jit, donate_argnums=(0, 1))
+        def model(x, key):
+            return x + 1, jax.random.split(key), x * 2
+        """,
+    )
+    (build,) = workshop.built(TargetSpec("given.py:model", ("f32[4]", "key[]")))
+    assert build.repeats is True
+    assert {part.label for part in build.artifact("output").parts} == {"float32[4]", "key<fry>[2]"}
 
 
 def test_constants_inside_loops_and_inner_functions_are_seen(workshop):
@@ -110,7 +166,7 @@ def test_an_edit_of_the_same_size_within_the_same_second_is_seen(workshop):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     (second,) = workshop.built(TargetSpec("quick.py:model", ("f32[1]",)))
     assert output(workshop, second)[0] - output(workshop, first)[0] > 0.09
-    assert not list(Path(workshop.root).rglob("*.pyc"))
+    assert not list(Path(workshop.root).rglob("quick.*.pyc"))
 
 
 def test_old_byte_code_is_never_taken(workshop):

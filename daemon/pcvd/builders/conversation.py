@@ -4,7 +4,6 @@ early.
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
+from pcvd.core.frames import reported
 from pcvd.core.model import Build, Failure, Read
 
 if TYPE_CHECKING:
@@ -20,22 +20,11 @@ if TYPE_CHECKING:
 
     from pcv_config.settings import Settings
     from pcvd.builders.protocol import Order
-    from pcvd.core.schedule import Slot
 
 _CRASH_HINT = (
     "native code, or the compiler, ended the process; failure.trace in the JSON has the end of its output"
 )
 _DEADLINE_HINT = "raise timeout_s in pcv.toml if it needs that long"
-_FRAME = re.compile(r'^  File "([^"]+)", line (\d+) in', re.MULTILINE)
-
-
-def _user_line(output: str, root: str) -> tuple[str | None, int | None]:
-    """The innermost line of the project's own code in what faulthandler wrote (most recent call first)."""
-    inside = root.rstrip("/") + "/"
-    for path, line in _FRAME.findall(output):
-        if path.startswith(inside) and "site-packages" not in path:
-            return path.removeprefix(inside), int(line)
-    return None, None
 
 
 class Stopped(Exception):
@@ -47,7 +36,6 @@ class Progress:
     """What is known of an order while its workers are at it."""
 
     order: Order
-    slots: list[Slot]
     reports: dict[int, Build] = field(default_factory=dict)
     reads: dict[str, dict[Read, None]] = field(default_factory=dict)
     """What each target read; two workers may read one file at different moments, and both reads count."""
@@ -66,7 +54,7 @@ class Progress:
         self, suspects: Iterable[int], kind: str, message: str, hint: str, output: str, root: str
     ) -> None:
         """Whoever was under way when a worker ended; `output` tells the line, if anything does."""
-        file, line = _user_line(output, root)
+        file, line = reported(output, root)
         for target in suspects:
             where = file or self.order.cohort[target].path
             self.culprits.setdefault(target, Failure(kind, message, where, line, hint, output))
@@ -125,8 +113,8 @@ class Conversation:
                 self._busy.clear()
                 await self._loaded.wait()
                 await self._worker.send(do="go")
-            case "began" | "compiling" | "collecting":
-                target = self._progress.slots[message["build"]].target
+            case "began" | "compiling" | "collecting" | "running":
+                target = self._progress.order.slots[message["build"]].target
                 self._busy[f"build {message['build']}"] = (target, time.monotonic())
             case "waiting" | "ended":
                 self._busy.pop(f"build {message['build']}", None)
@@ -134,6 +122,8 @@ class Conversation:
                     self._together = False
                     await self._begun.wait()
                     await self._worker.send(do="open")
+            case "collected":
+                self._busy.pop(f"build {message['build']}", None)
             case "report":
                 self._busy.pop(f"build {message['build']}", None)
                 self._progress.note(message)

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
+from pcv_config import places
 from pcvd.builders.conversation import Conversation, Progress, Stopped
 from pcvd.builders.protocol import Carried, Discovery, Order, Pair
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
-from pcvd.builders.zygotes import HASH_SEEDS, Zygotes, can_fork, worker_environment
+from pcvd.builders.zygotes import Zygotes, can_fork, hash_seed, worker_environment
 from pcvd.core.errors import SetupError
 from pcvd.core.model import OutputDelta, Problem, Read, Run, TargetSpec
-from pcvd.core.schedule import arrange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -47,7 +47,7 @@ class LocalPool:
             settings.root,
             fork=can_fork(),
         )
-        self._waiting: dict[str, list[Worker]] = {name: [] for name in HASH_SEEDS}
+        self._waiting: dict[str, list[Worker]] = {name: [] for name in _WAITING}
         self._orders = 0
 
     @staticmethod
@@ -55,7 +55,7 @@ class LocalPool:
     async def open(settings: Settings, objects: str) -> AsyncIterator[LocalPool]:
         """A pool with a scratch folder of its own, which is gone afterwards, as are all its processes."""
         await asyncio.to_thread(_remove_orphans)
-        scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
+        scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-", dir=_temporary()))
         pool = LocalPool(settings, objects, scratch)
         try:
             async with pool._zygotes:
@@ -66,8 +66,8 @@ class LocalPool:
             shutil.rmtree(scratch, ignore_errors=True)
 
     async def prepare(self) -> None:
-        """Have both zygotes and a few warmed workers waiting."""
-        await self._zygotes.start()
+        """Have both zygotes and a few warmed workers waiting, and no other zygote."""
+        await self._zygotes.start(_WAITING)
         for name, count in _WAITING.items():
             while len(self._waiting[name]) < count:
                 self._waiting[name].append(await self._zygotes.worker(name))
@@ -123,9 +123,8 @@ class LocalPool:
 
     async def carry_out(self, order: Order) -> Carried:
         """Build the order's cohort under its schedule."""
-        slots = arrange(order.schedule, len(order.cohort), order.challenger)
-        shares = sorted({slot.share for slot in slots})
-        progress = Progress(order, slots)
+        shares = sorted({slot.share for slot in order.slots})
+        progress = Progress(order)
         scratch = self._scratch / f"order-{self._orders:06d}"
         self._orders += 1
         loaded, begun = asyncio.Barrier(len(shares)), asyncio.Barrier(len(shares))
@@ -153,12 +152,11 @@ class LocalPool:
         not finish.
         """
         mine = [
-            (number, slot.target, slot.copy)
-            for number, slot in enumerate(progress.slots)
-            if slot.share == share
+            (number, slot.target, slot.copy) for number, slot in enumerate(order.slots) if slot.share == share
         ]
-        together = len({slot.share for slot in progress.slots}) > 1
-        async with self._worker(order.schedule.zygote) as worker:
+        together = len({slot.share for slot in order.slots}) > 1
+        manner = order.manner
+        async with self._worker(order.zygote, manner.affinity) as worker:
             await worker.send(
                 do="build",
                 cohort=[asdict(spec) for spec in order.cohort],
@@ -167,26 +165,36 @@ class LocalPool:
                 together=together,
                 objects=self._objects,
                 seed=self._settings.seed,
-                **self._surroundings(scratch / str(share)),
+                until=manner.until,
+                detail=manner.detail,
+                without=manner.without,
+                idle=manner.idle,
+                **self._surroundings(scratch / str(share), elsewhere=manner.elsewhere),
             )
             await Conversation(worker, progress, mine, barriers, self._settings, together=together).hold()
 
-    def _surroundings(self, scratch: Path) -> dict[str, Any]:
+    def _surroundings(self, scratch: Path, *, elsewhere: bool = False) -> dict[str, Any]:
         settings = self._settings
+        root = settings.root
+        if elsewhere:
+            scratch.mkdir(parents=True, exist_ok=True)
+            root = str(scratch / "elsewhere")
+            Path(root).symlink_to(settings.root)
         size = settings.memory_mb << 20 or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
         return {
-            "root": settings.root,
+            "root": root,
             "paths": list(settings.paths),
             "scratch": str(scratch),
             "memory_bytes": size,
         }
 
     @asynccontextmanager
-    async def _worker(self, zygote: str) -> AsyncIterator[Worker]:
-        waiting = self._waiting[zygote]
+    async def _worker(self, zygote: str, affinity: tuple[int, ...] | None = None) -> AsyncIterator[Worker]:
+        # One that waits has started its backend, with as many threads as there are CPUs for it.
+        waiting = self._waiting.get(zygote, []) if affinity is None else []
         while waiting and not waiting[0].alive:
             await waiting.pop(0).dismiss()
-        worker = waiting.pop(0) if waiting else await self._zygotes.worker(zygote)
+        worker = waiting.pop(0) if waiting else await self._zygotes.worker(zygote, affinity)
         try:
             yield worker
         finally:
@@ -201,9 +209,16 @@ def _together(found: Sequence[Discovery]) -> Discovery:
     )
 
 
+def _temporary() -> str:
+    # The system's folder for such things, unless it is too deep for the workers' socket to be bound in it.
+    usual = tempfile.gettempdir()
+    longest = f"{usual}/{_SCRATCH}{1 << 22}-{'x' * 8}/workers.sock"
+    return usual if places.bindable(longest) else "/tmp"  # noqa: S108  # a private folder is made in it
+
+
 def _remove_orphans() -> None:
     """Scratch folders of daemons that were killed and could not remove them."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+    for folder in Path(_temporary()).glob(f"{_SCRATCH}*"):
         pid = folder.name.removeprefix(_SCRATCH).partition("-")[0]
         with suppress(OSError):
             if folder.stat().st_uid == os.getuid() and pid.isdigit() and not _alive(int(pid)):
@@ -224,11 +239,11 @@ def _carried(progress: Progress) -> Carried:
     order, failed = progress.order, progress.failed()
     environments = tuple(progress.environments)
     run = Run(
-        schedule=order.schedule.name,
-        order=tuple(order.cohort[slot.target].entry for slot in progress.slots),
+        schedule=order.name,
+        order=tuple(order.cohort[slot.target].entry for slot in order.slots),
         builds=(*(progress.reports[number] for number in sorted(progress.reports)), *failed),
-        zygote=order.schedule.zygote,
-        hash_seed=HASH_SEEDS[order.schedule.zygote],
+        zygote=order.zygote,
+        hash_seed=hash_seed(order.zygote),
         affinity=tuple(environments[0]["affinity"]) if environments else (),
         environments=environments,
         culprits=tuple(build.target for build in failed),

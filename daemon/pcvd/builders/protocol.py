@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pcvd.core.schedule import Schedule, Slot, arrange
+from pcvd.core.variation import USUAL, Manner, Probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pcvd.core.model import OutputDelta, Part, Problem, Read, Run, TargetSpec
-    from pcvd.core.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Build `cohort` under `schedule`; `challenger` counts the challengers of the round from zero (it
-    decides the order).
-    """
+    """Load `cohort`, and build it as `slots` say, under `schedule`; `name` is what the run is called."""
 
+    name: str
     cohort: tuple[TargetSpec, ...]
     schedule: Schedule
-    challenger: int
+    slots: tuple[Slot, ...]
+    manner: Manner = USUAL
+
+    @staticmethod
+    def of(
+        cohort: Sequence[TargetSpec], schedule: Schedule, challenger: int, manner: Manner = USUAL
+    ) -> Order:
+        """`cohort` under `schedule`; `challenger` counts the challengers of the round from zero (it decides
+        the order).
+        """
+        slots = tuple(arrange(schedule, len(cohort), challenger))
+        return Order(schedule.name, tuple(cohort), schedule, slots, manner)
+
+    @staticmethod
+    def trying(probe: Probe, cohort: Sequence[TargetSpec]) -> Order:
+        """The builds that try a variation; `cohort` holds the declarations of the probe's targets."""
+        return Order(probe.name, tuple(cohort), probe.variation.schedule, probe.slots, probe.manner)
+
+    def made(self, **changes: Any) -> Order:
+        """The same builds, with `changes` of their manner."""
+        return replace(self, manner=replace(self.manner, **changes))
+
+    @property
+    def zygote(self) -> str:
+        """Which zygote the workers come from."""
+        return self.manner.zygote or self.schedule.zygote
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,11 @@ class Worker:
         if not text.endswith(b"\n"):
             raise WorkerDied(await self._obituary())
         # Not msgspec: a distance may be infinite, and Python's own JSON says so.
-        message: dict[str, Any] = json.loads(text)
+        try:
+            message: dict[str, Any] = json.loads(text)
+        except ValueError:  # a model wrote into a descriptor that was not its own
+            await self._kill()
+            raise WorkerDied("the worker process sent what is no message, and was ended") from None
         return message
 
     @property

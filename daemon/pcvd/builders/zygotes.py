@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,16 +18,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
+import structlog
 
 import pcv
 from pcvd.builders.worker import Worker
 from pcvd.core.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-HASH_SEEDS = {"reference": 1, "challenger": 2}
+log = structlog.get_logger()
+
+_CHALLENGER_SEED, _USUAL_SEED = 2, 1
 _LINE_LIMIT = 1 << 28  # bytes; a build's report names every kernel
+_SHOWN = 80  # bytes of what a stranger said
 _IMPORT_S, _FORK_S = 180, 120
 _BOOT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
 _PCV = str(Path(pcv.__file__).resolve().parent)
@@ -71,10 +76,13 @@ class Zygotes:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def worker(self, zygote: str) -> Worker:
-        """A fresh worker of `zygote`, warmed up. Raises SetupError where the interpreter cannot do the
-        work.
+    async def worker(self, zygote: str, affinity: tuple[int, ...] | None = None) -> Worker:
+        """A fresh worker of `zygote`, warmed up, on the CPUs of `affinity` (None: all of the daemon's).
+
+        Raises SetupError where the interpreter cannot do the work, or where CPUs cannot be chosen.
         """
+        if affinity is not None and not self._fork:
+            raise SetupError("the CPUs of a worker cannot be chosen on this system")
         name = f"{zygote}-{next(self._numbers)}"
         log = self._scratch / f"{name}.log"
         arrival = self._expect(name)
@@ -82,18 +90,19 @@ class Zygotes:
             async with self._starting:
                 parent = await self._zygote(zygote)
             ended = parent.children[name] = asyncio.get_running_loop().create_future()
-            await self._tell(parent, do="fork", name=name, log=str(log))
+            await self._tell(parent, do="fork", name=name, log=str(log), affinity=affinity)
 
             async def kill() -> None:
                 await self._tell(parent, do="kill", name=name)
         else:
-            process = await self._spawn("worker", name, HASH_SEEDS[zygote], log)
+            process = await self._spawn("worker", name, hash_seed(zygote), log)
             ended = asyncio.get_running_loop().create_future()
             self._background(_pass_on(process, ended))
 
             async def kill() -> None:
-                with suppress(ProcessLookupError):
-                    process.kill()
+                if process.returncode is None:  # it leads a group of its own, with what it has started
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
 
         try:
             await asyncio.wait({arrival, ended}, timeout=_FORK_S, return_when=asyncio.FIRST_COMPLETED)
@@ -118,9 +127,10 @@ class Zygotes:
             self._arrivals.pop(name, None)
         return worker
 
-    async def stop(self) -> None:
-        """End all zygotes, and with them their workers."""
-        zygotes, self._zygotes = list(self._zygotes.values()), {}
+    async def stop(self, *, but: Collection[str] = ()) -> None:
+        """End all zygotes, and with them their workers; those named in `but` go on."""
+        zygotes = [zygote for name, zygote in self._zygotes.items() if name not in but]
+        self._zygotes = {name: zygote for name, zygote in self._zygotes.items() if name in but}
         for zygote in zygotes:
             if zygote.line is not None:
                 zygote.line.close()  # it ends its children, then itself
@@ -133,11 +143,12 @@ class Zygotes:
                     zygote.process.kill()
                 await zygote.process.wait()
 
-    async def start(self) -> None:
-        """Have both zygotes ready; their imports of JAX overlap."""
+    async def start(self, names: Collection[str]) -> None:
+        """Have these zygotes ready, and no others; their imports of JAX overlap."""
         if self._fork:
             async with self._starting:
-                await asyncio.gather(*(self._zygote(name) for name in HASH_SEEDS))
+                await self.stop(but=names)
+                await asyncio.gather(*(self._zygote(name) for name in names))
 
     def pids(self) -> list[int]:
         """The zygotes' process ids."""
@@ -162,7 +173,7 @@ class Zygotes:
         hello_name = f"zygote-{name}-{next(self._numbers)}"
         log = self._scratch / f"{hello_name}.log"
         arrival = self._expect(hello_name)
-        process = await self._spawn("zygote", hello_name, HASH_SEEDS[name], log)
+        process = await self._spawn("zygote", hello_name, hash_seed(name), log)
         ended = asyncio.ensure_future(process.wait())
         try:
             await asyncio.wait({arrival, ended}, timeout=_IMPORT_S, return_when=asyncio.FIRST_COMPLETED)
@@ -221,9 +232,16 @@ class Zygotes:
         return arrival
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        text = await reader.readline()
-        hello = msgspec.json.decode(text) if text.endswith(b"\n") else {}
-        arrival = self._arrivals.get(hello.get("name", ""))
+        text = b""
+        try:
+            text = await reader.readline()
+            hello = msgspec.json.decode(text, type=dict[str, Any]) if text else {}
+        except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors, as is a line without end
+            words = text[:_SHOWN].decode(errors="replace")
+            log.warning("a stranger at the workers' socket was turned away", said=words, error=str(error))
+            hello = {}
+        name = hello.get("name")
+        arrival = self._arrivals.get(name) if isinstance(name, str) else None
         if hello.get("role") == "starting" or arrival is None or arrival.done():
             writer.close()  # a fresh interpreter's first word, or somebody who came too late
             return
@@ -269,6 +287,15 @@ def worker_environment(settings_env: Mapping[str, str], platform: str) -> dict[s
     if platform != "auto":
         env["JAX_PLATFORMS"] = platform
     return env
+
+
+def hash_seed(zygote: str) -> int:
+    """The PYTHONHASHSEED of a zygote. `reference` and `challenger` differ in it; `sibling` shares the
+    reference's, and differs in its memory layout alone; `seed:17` has the one it says.
+    """
+    if zygote.startswith("seed:"):
+        return int(zygote.removeprefix("seed:"))
+    return _CHALLENGER_SEED if zygote == "challenger" else _USUAL_SEED
 
 
 def can_fork() -> bool:

@@ -106,7 +106,7 @@ def _obstacle(target: str, runs: Sequence[Run], facts: Facts) -> str | None:
     for run in runs:
         if not run.of(target):
             return f"{run.schedule} did not come to build it"
-        overlap = _overlap(run)
+        overlap = lacking_overlap(run)
         if overlap is not None:
             return overlap
         for build in run.of(target):
@@ -122,7 +122,7 @@ def _obstacle(target: str, runs: Sequence[Run], facts: Facts) -> str | None:
     return _unlike([environment for run in runs for environment in run.environments])
 
 
-def _overlap(run: Run) -> str | None:
+def lacking_overlap(run: Run) -> str | None:
     """Why a run was not as concurrent as its schedule says, or None."""
     wanted = parse(run.schedule).overlap
     if run.peak_in_flight < wanted:
@@ -197,7 +197,7 @@ def _decide(found: Mapping[str, tuple[str, ...]], serious: frozenset[str]) -> tu
         also = f"{', '.join(others)} differ as well" if others else "the challengers agree with the reference"
         return UNSTABLE, f"a second serial build differs from the first at {stages}; {also}"
     if "repeat" in found and serious == {"output"}:
-        return UNSTABLE, "one executable, run twice on the same arguments, gave other bits"
+        return UNSTABLE, "one executable, run again on the same arguments, gave other bits"
     if "control" not in found:
         control = "not yet controlled"
     elif found["control"]:

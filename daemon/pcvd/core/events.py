@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A verdict from an earlier life: `reads` maps path to digest, `fresh` tells whether all of them are so.
+    """A verdict from an earlier life: `reads` maps path to digest, `stale` says what no longer holds, None
+    where all of it does.
 
     `differed` is the cohort in which the target last differed, if no verdict has cleared that since.
     """
@@ -24,7 +25,7 @@ class Known:
     verdict: str
     differed: tuple[str, ...]
     reads: Mapping[str, str | None]
-    fresh: bool
+    stale: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,19 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Wondered:
+    """Somebody wants to know what these variations change in these targets, whether they differ or not."""
+
+    entries: tuple[str, ...]
+    variations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bored:
+    """Nothing has happened for a while, and the machine can be used."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outdated:
     """What all builds rest on has changed."""
 
@@ -78,11 +92,13 @@ class Outdated:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One target's verdict, and what its builds read (path to digest)."""
+    """One target's verdict, and what its builds read (path to digest; None: what is known already)."""
 
     entry: str
     verdict: str
-    reads: Mapping[str, str | None]
+    reads: Mapping[str, str | None] | None
+    puzzling: bool = False
+    """It differs, and it is not known yet through what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +114,11 @@ class Ended:
     changed: tuple[str, ...] = ()
     failed: bool = False
     """The order could not be carried out at all; a discovery is tried again when somebody asks."""
+    round: int | None = None
+    """The number under which the round was recorded."""
 
 
-Event = Recovered | Declared | Saved | Asked | Outdated | Ended
+Event = Recovered | Declared | Saved | Asked | Wondered | Bored | Outdated | Ended
 
 
 # -- orders ----------------------------------------------------------------------------------------
@@ -121,6 +139,26 @@ class Validate:
     why: str
     owed: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Targets that differed beside others which are not in this cohort: agreement here clears nothing."""
+    soak: int | None = None
+    """Only to gather evidence; this number chooses order and hash seed. None: in earnest."""
 
 
-Order = Discover | Validate
+@dataclass(frozen=True, slots=True)
+class Investigate:
+    """Find out what the differences of `entries` come from, that `round` found; without a round, what
+    `variations` change in them.
+    """
+
+    cohort: tuple[str, ...]
+    entries: tuple[str, ...]
+    round: int | None = None
+    variations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Give up the order under way: something came up that somebody waits for."""
+
+
+Work = Discover | Validate | Investigate
+Order = Work | Abandon

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pcvd.core import distances
 from pcvd.core.model import LOCATIONS, STAGES, Build, OutputDelta, Part, Run
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def digests(target: str, runs: Sequence[Run], reference: Build) -> dict[str, dic
 
 
 def outputs(target: str, differs: bool, facts: Facts) -> dict[str, Any]:
-    """How far the outputs are apart, over all leaves and schedules."""
+    """How far the outputs are apart: over all leaves and schedules, and leaf by leaf."""
     if not differs:
         return {"bitwise": True, "max_abs": 0.0, "max_rel": 0.0, "within_tolerance": True}
     deltas = facts.deltas.get(target, ())
@@ -78,6 +79,7 @@ def outputs(target: str, differs: bool, facts: Facts) -> dict[str, Any]:
         "max_rel": _largest([delta.max_rel for delta in deltas]),
         "max_ulps": _largest([delta.max_ulps for delta in deltas]),
         "within_tolerance": bool(deltas) and all(delta.within_tolerance for delta in deltas),
+        **distances.kept(deltas),
     }
 
 
@@ -166,6 +168,9 @@ def _rules(target: str, runs: Sequence[Run]) -> dict[str, list[str]]:
     return told
 
 
+_RUN_HINT = "the builds are equal, the executable contradicts itself: look for callbacks and other effects"
+
+
 def cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> dict[str, Any] | None:
     """Where the first differing stage differs, and whether the control tells schedule from process.
 
@@ -198,6 +203,7 @@ def cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> dic
         "file": None,
         "line": None,
         "text": f"{stage} differs{' in ' + where if where else ''}; {tells}",
+        "hint": _RUN_HINT if kind == "run" else None,
     }
 
 

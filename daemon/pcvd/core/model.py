@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pcvd.core.errors import PcvError
 
 STAGES = ("jaxpr", "stablehlo", "hlo", "llvm", "object", "executable", "output")
 """The stages of a build, first to last. A verdict names the first that differs."""
@@ -21,6 +26,11 @@ STARTUP_VARIABLES = ("XLA_", "JAX_")
 
 LOCATIONS = "locations"
 """Source positions and scope names: kept and shown beside the stages, never a reason to disagree."""
+
+LINES, PASSES = "lines", "passes"
+"""The jaxpr with the source line of each equation, and the HLO after each compiler pass: collected only where
+a difference is to be located.
+"""
 
 
 def digest(data: bytes) -> str:
@@ -114,7 +124,7 @@ class Build:
     Times are nanoseconds of the system's monotonic clock, which all processes of a machine share: `began_ns`
     before tracing, `lowered_ns` when StableHLO was there, `compiling_ns` when it was handed to the compiler,
     `ended_ns` when the executable was there. `inputs` is the SHA-256 of the argument values. `repeats` tells
-    whether the executable gave the same bits when it ran a second time; None where it was not run.
+    whether the executable gave the same bits each time it ran; None where it was not run.
     """
 
     target: str
@@ -194,8 +204,8 @@ def peak(spans: list[tuple[int, int]]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Something a build read. `kind` is `file` (name: absolute path), `absent` (a file looked for in vain) or
-    `env`.
+    """Something a build read. `kind` is `file` (name: absolute path, or another name of `core.looks`),
+    `absent` (a file looked for in vain), `env`, or `program` (one that ran; what it read is not known).
 
     `digest` is the SHA-256 of what was read, where the reader knows it (a module's source, a variable's
     value); `stat` is (mtime_ns, ctime_ns, size, inode) at the moment of reading, for files whose bytes only
@@ -206,6 +216,12 @@ class Read:
     name: str
     digest: str | None = None
     stat: tuple[int, int, int, int] | None = None
+
+
+def source_key(reads: Iterable[Read]) -> str:
+    """The digest of all that a target's builds read: equal for two rounds over the very same sources."""
+    told = sorted({f"{read.kind}\0{read.name}\0{read.digest}" for read in reads})
+    return digest("\n".join(told).encode(errors="surrogateescape"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +260,11 @@ class Problem:
     line: int | None = None
     hint: str | None = None
 
+    @staticmethod
+    def of(error: PcvError) -> Problem:
+        """The error as something to show."""
+        return Problem(error.message, error.file, error.line, error.hint)
+
 
 @dataclass(frozen=True, slots=True)
 class OutputDelta:
@@ -251,7 +272,8 @@ class OutputDelta:
 
     `path` is the leaf's place in the result pytree. `max_abs`, `max_rel` and `max_ulps` are None where the
     leaf has no such distance (shapes differ, integers have no ULPs) and infinite where exactly one side is a
-    NaN or an infinity.
+    NaN or an infinity. `differing` of its `elements` have other bits, the first of them at index `first`.
+    `digest` is the SHA-256 of the leaf that was measured: copies under one schedule may differ from each other.
     """
 
     schedule: str
@@ -262,6 +284,10 @@ class OutputDelta:
     max_rel: float | None = None
     max_ulps: float | None = None
     within_tolerance: bool = False
+    differing: int | None = None
+    elements: int | None = None
+    first: tuple[int, ...] | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,25 @@ the targets that read it, not all there are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pcvd.core.aside import Aside, nobody_waits
 from pcvd.core.compare import AGREE, INCONCLUSIVE
+from pcvd.core.dependencies import Dependencies
 from pcvd.core.events import (
+    Abandon,
     Asked,
+    Bored,
     Declared,
     Discover,
     Ended,
+    Investigate,
     Outdated,
     Recovered,
     Saved,
     Validate,
+    Wondered,
 )
 
 if TYPE_CHECKING:
@@ -48,15 +54,17 @@ class _Target:
     verdict: str | None = None
     differed: tuple[str, ...] = ()
     """The cohort in which it last differed. Only a verdict clears it: what could not be compared does not."""
-    reads: dict[str, str | None] = field(default_factory=dict)
     fresh: bool = False
     tries: int = 0
     owing: bool = False
     """It was built without somebody beside whom it had differed."""
+    cohort: tuple[str, ...] = ()
+    """Beside whom it was judged last."""
 
     def judged(self, verdict: str, cohort: tuple[str, ...], *, owing: bool) -> None:
         """Take in a verdict on the files as they were read."""
         self.verdict, self.fresh, self.tries, self.owing = verdict, True, 0, owing
+        self.cohort = cohort
         if verdict != INCONCLUSIVE:
             self.differed = () if verdict == AGREE else cohort
 
@@ -74,13 +82,16 @@ class Plan:
         self._surveyed = False
         self._targets: dict[str, _Target] = {}
         self._memory: dict[str, Known] = {}
-        self._readers: dict[str, set[str]] = {}
+        self._read = Dependencies()
         self._pending: dict[str, str] = {}
-        self._sources: dict[str, frozenset[str]] = {}
+        self._sources = Dependencies()
+        """What the discovery in each model file read."""
         self._discoveries: dict[str, None] = {}
         self._postponed: dict[str, None] = {}
         """Files whose discovery could not be carried out."""
+        self._aside = Aside()
         self._under_way: Order | None = None
+        self._abandoned = False
         self._touched: dict[str, str] = {}
         """Targets of the cohort under way whose files changed meanwhile, and through what."""
         self._meanwhile: dict[str, str | None] = {}
@@ -93,7 +104,7 @@ class Plan:
     @property
     def idle(self) -> bool:
         """Nothing under way and nothing waiting."""
-        return self._under_way is None and not self._pending and not self._discoveries
+        return not (self._under_way or self._pending or self._discoveries or self._aside)
 
     @property
     def discovering(self) -> bool:
@@ -103,16 +114,15 @@ class Plan:
     @property
     def paths(self) -> frozenset[str]:
         """Every file that some target or some discovery read."""
-        return frozenset(self._readers).union(*self._sources.values())
+        return frozenset((*self._read, *self._sources))
 
     def concerned(self, path: str) -> set[str]:
         """`path` itself where some target or discovery read it, or the paths below it that were read,
         where it is a folder. While an order is under way nobody knows yet what it reads.
         """
-        if path in self._readers or any(path in reads for reads in self._sources.values()):
+        if path in self._read or path in self._sources:
             return {path}
-        below = path.rstrip("/") + "/"
-        found = {read for read in self.paths if read.startswith(below)}
+        found = self._read.below(path) | self._sources.below(path)
         return found or ({path} if self._under_way is not None else set())
 
     @property
@@ -128,7 +138,7 @@ class Plan:
     @property
     def sources(self) -> frozenset[str]:
         """The model files that were asked for their targets."""
-        return frozenset(self._sources)
+        return frozenset(self._sources.who)
 
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
@@ -148,16 +158,22 @@ class Plan:
         return self._targets[entry].fresh
 
     def state(self, entry: str) -> str:
-        """`building`, `queued` or `idle`."""
-        if isinstance(self._under_way, Validate) and entry in self._under_way.cohort:
+        """`building`, `queued` or `idle`. Evidence that is gathered aside changes nothing for who waits."""
+        order = self._under_way
+        if isinstance(order, Validate) and order.soak is None and entry in order.cohort:
             return "building"
         return "queued" if entry in self._pending else "idle"
 
-    def waits(self, entries: Iterable[str]) -> bool:
-        """Whether any of `entries` is still to be judged."""
+    def waits(self, entries: Iterable[str] | None = None) -> bool:
+        """Whether any of `entries` (None: of all targets) is still to be judged."""
         return self.discovering or any(
-            entry in self._targets and self.state(entry) != "idle" for entry in entries
+            entry in self._targets and self.state(entry) != "idle"
+            for entry in (self._targets if entries is None else entries)
         )
+
+    def puzzled(self, entries: Iterable[str] | None = None) -> bool:
+        """Whether it is still being found out what differences of `entries` (None: of any) come from."""
+        return self._aside.puzzled(entries, self._under_way)
 
     # what happens
 
@@ -175,6 +191,10 @@ class Plan:
                 self._discoveries |= self._postponed
                 self._postponed.clear()
                 self._asked(event)
+            case Wondered():
+                self._wondered(event)
+            case Bored():
+                return self._soak()
             case Outdated():
                 for entry, target in self._targets.items():
                     target.fresh = False
@@ -191,11 +211,30 @@ class Plan:
             if entry in self._targets and self.state(entry) == "idle":
                 self._pending[entry] = "asked for"
 
+    def _wondered(self, event: Wondered) -> None:
+        for entry in event.entries:
+            if entry in self._targets:
+                beside = [other for other in self._targets[entry].cohort if other in self._targets]
+                cohort = tuple(beside) or (entry,)
+                self._aside.puzzle(Investigate(cohort, (entry,), variations=event.variations))
+
+    def _soak(self) -> list[Order]:
+        """One more round over what is fresh, in another order and under another hash seed."""
+        fit = [
+            entry
+            for entry, target in self._targets.items()
+            if target.fresh and target.verdict != INCONCLUSIVE
+        ]
+        if not self.idle or not fit:
+            return []
+        self._under_way = self._aside.soak(fit, MOST_TOGETHER)
+        return [self._under_way] if self._under_way is not None else []
+
     def _declared(self, event: Declared) -> None:
         if event.source is not None:
             if event.source in self._gone:
                 return
-            self._sources[event.source] = event.reads
+            self._sources.put(event.source, dict.fromkeys(event.reads))
             if not event.reads.isdisjoint(self._meanwhile):
                 self._discoveries[event.source] = None
         if event.broken:
@@ -230,29 +269,37 @@ class Plan:
             self._want(spec.entry, "new")
             return
         target.verdict, target.differed = known.verdict, known.differed
-        target.fresh = known.fresh and known.spec.args == spec.args
-        self._reads(spec.entry, known.reads)
+        target.fresh = known.stale is None and known.spec.args == spec.args
+        self._read.put(spec.entry, known.reads)
         if not target.fresh:
-            self._want(spec.entry, "changed while no daemon ran")
+            self._want(spec.entry, known.stale or "its arguments are declared otherwise")
 
     def _saved(self, event: Saved) -> None:
         for file in event.gone:
             self._declared(Declared((), file))
-            self._sources.pop(file, None)
+            self._sources.drop(file)
             self._discoveries.pop(file, None)
             if self._under_way is not None:
                 self._gone.add(file)
         if self._under_way is not None:
             self._meanwhile |= event.changes
-        touched = {source for source, reads in self._sources.items() if not reads.isdisjoint(event.changes)}
+        touched = {source for path in event.changes for source in self._sources.readers(path)}
         for file in sorted(touched | event.declaring):
             self._discoveries[file] = None
+        self._unlearn(event.changes)
         for path, digest in event.changes.items():
-            for entry in sorted(self._readers.get(path, ())):
-                if self._targets[entry].reads[path] != digest:
+            for entry in sorted(self._read.readers(path)):
+                if self._read.digest(entry, path) != digest:
                     self._targets[entry].fresh = False
                     if self.state(entry) != "building":  # whether the build has seen it, its end will tell
                         self._want(entry, f"{path} was saved")
+
+    def _unlearn(self, changes: Mapping[str, str | None]) -> None:
+        """What is remembered of a target that is not declared again yet is stale where a file is another."""
+        for entry, known in self._memory.items():
+            saved = (path for path, digest in changes.items() if known.reads.get(path, digest) != digest)
+            if path := next(saved, None):
+                self._memory[entry] = replace(known, stale=f"{path} was saved")
 
     def _want(self, entry: str, why: str) -> None:
         if entry not in self._targets or not self._eager:
@@ -264,21 +311,35 @@ class Plan:
 
     def _ended(self, event: Ended) -> None:
         order, self._under_way = self._under_way, None
-        cohort = order.cohort if isinstance(order, Validate) else ()
-        owed = dict(order.owed) if isinstance(order, Validate) else {}
+        abandoned, self._abandoned = self._abandoned, False
+        if isinstance(order, Investigate) and abandoned:
+            self._aside.resume(order)
+        elif not nobody_waits(order):
+            self._aside.judged()
         if isinstance(order, Discover) and event.failed:
             self._postponed |= dict.fromkeys(order.files)
-        for judged in event.judged:
-            target = self._targets.get(judged.entry)
-            if target is not None:  # its declaration may have gone while it was built
-                target.judged(judged.verdict, cohort, owing=judged.entry in owed)
-                self._reads(judged.entry, judged.reads)
+        cohort: tuple[str, ...] = ()
+        if isinstance(order, Validate):
+            cohort = order.cohort
+            self._judged(order, event)
         for entry in event.again:
             if entry in self._targets:
                 self._pending.setdefault(entry, "its round could not be finished")
         for entry in event.changed:
             self._try_again(entry)
         self._catch_up(cohort)
+
+    def _judged(self, order: Validate, event: Ended) -> None:
+        owed = dict(order.owed)
+        for judged in event.judged:
+            target = self._targets.get(judged.entry)
+            if target is not None:  # its declaration may have gone while it was built
+                target.judged(judged.verdict, order.cohort, owing=judged.entry in owed)
+                if judged.reads is not None:
+                    self._read.put(judged.entry, judged.reads)
+        puzzling = tuple(judged.entry for judged in event.judged if judged.puzzling)
+        if puzzling:
+            self._aside.puzzle(Investigate(order.cohort, puzzling, event.round))
 
     def _try_again(self, entry: str) -> None:
         target = self._targets.get(entry)
@@ -295,40 +356,38 @@ class Plan:
         meanwhile, self._meanwhile = self._meanwhile, {}
         self._gone.clear()
         for path, digest in meanwhile.items():
-            for entry in sorted(self._readers.get(path, set()).intersection(cohort)):
-                if self._targets[entry].reads[path] != digest:
+            for entry in sorted(self._read.readers(path).intersection(cohort)):
+                if self._read.digest(entry, path) != digest:
                     touched.setdefault(entry, f"{path} was saved")
         for entry, why in touched.items():
             if entry in self._targets:
                 self._targets[entry].fresh = False
                 self._want(entry, why)
 
-    def _reads(self, entry: str, reads: Mapping[str, str | None]) -> None:
-        target = self._targets[entry]
-        for path in target.reads:
-            readers = self._readers[path]
-            readers.discard(entry)
-            if not readers:
-                del self._readers[path]
-        target.reads = dict(reads)
-        for path in reads:
-            self._readers.setdefault(path, set()).add(entry)
-
     def _forget(self, entry: str) -> None:
-        self._reads(entry, {})
+        self._read.drop(entry)
         del self._targets[entry]
         self._pending.pop(entry, None)
 
     def _next(self) -> list[Order]:
         if self._under_way is not None:
-            return []
+            return self._give_way()
         if self._discoveries:
             # First of all: what is to be built depends on what there is.
             self._under_way = Discover(tuple(self._discoveries))
             self._discoveries.clear()
         elif self._pending:
             self._under_way = self._round()
+        else:
+            self._under_way = self._aside.next(self.fresh, self.exists)
         return [] if self._under_way is None else [self._under_way]
+
+    def _give_way(self) -> list[Order]:
+        """What nobody waits for makes room for what somebody does."""
+        if not nobody_waits(self._under_way) or self._abandoned or not (self._pending or self._discoveries):
+            return []
+        self._abandoned = True
+        return [Abandon()]
 
     def _round(self) -> Validate:
         """The next cohort: what waits, and whoever was built together with one of them when a difference was

@@ -1,16 +1,21 @@
 """Schedules: how a set of builds is run, and in which order and copies its targets are submitted.
 
 A challenger submits the targets in another order than the reference, so that what depends on order shows at
-every round and not only when a race is lost. It rotates them: reversing an odd number of targets would leave
-the middle one in its place.
+every round and not only when a race is lost.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from pcvd.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Item = TypeVar("Item")
 
 _NUMBER = re.compile("[1-9][0-9]{0,3}")
 
@@ -59,6 +64,15 @@ def parse(text: str) -> Schedule:
     raise UsageError(f'unknown schedule "{text}"', hint="serial, control, threads:N or processes:N")
 
 
+def is_schedule(text: str) -> bool:
+    """Whether `text` names a schedule."""
+    try:
+        parse(text)
+    except UsageError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """One build to make: the target's index in the cohort, which copy of it, and the process that makes
@@ -70,18 +84,42 @@ class Slot:
     share: int
 
 
+def rotated(cohort: Sequence[Item], by: int) -> tuple[Item, ...]:
+    """`cohort`, begun at another place."""
+    start = by % len(cohort) if cohort else 0
+    return (*cohort[start:], *cohort[:start])
+
+
+def reordered(count: int, number: int) -> tuple[int, ...]:
+    """The numbers below `count` in another order, by turns a backward and a forward one; `number` says which.
+
+    Nobody keeps its place (XLA's result may depend on how much was compiled before), and going backwards
+    turns round every pair (of two targets that share a counter, only their order to each other counts).
+    Reversing alone would leave the middle one of an odd number in its place, and rotating alone nearly all
+    pairs as they are.
+    """
+    straight = tuple(range(count))
+    backward = list(reversed(straight))
+    middle = count // 2
+    if count % 2 and count > 1:
+        backward[middle], backward[middle + 1] = backward[middle + 1], backward[middle]
+    # Begun at the middle, since the pair there is the one that still stands as it did.
+    turns = (one for by in range(count) for one in (rotated(backward, by), rotated(straight, middle + by)))
+    orders = dict.fromkeys(one for one in turns if all(held != place for place, held in enumerate(one)))
+    return list(orders)[number % len(orders)] if orders else straight
+
+
 def arrange(schedule: Schedule, targets: int, challenger: int) -> list[Slot]:
     """The builds of `schedule` over a cohort of that many `targets`, in the order of their submission.
 
-    `challenger` counts the challengers of the round from zero; each rotates by another amount, so that three
-    targets are seen in all three orders. Where there are fewer targets than workers the first ones are built
-    again as copies, until every worker has one: a concurrent schedule with one build in it would have no
-    concurrency.
+    `challenger` counts the challengers of the round from zero; it chooses the order. Where there are fewer
+    targets than workers the first ones are built again as copies, until every worker has one: a concurrent
+    schedule with one build in it would have no concurrency.
     """
     if schedule.serial:
         return [Slot(index, 0, 0) for index in range(targets)]
-    shift = challenger % (targets - 1) + 1 if targets > 1 else 0
-    submitted = [(place + shift) % targets for place in range(max(targets, schedule.workers))]
+    order = reordered(targets, challenger)
+    submitted = [order[place % targets] for place in range(max(targets, schedule.workers))]
     seen: dict[int, int] = {}
     slots = []
     for place, target in enumerate(submitted):

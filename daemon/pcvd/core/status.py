@@ -28,17 +28,19 @@ class Row:
     checked_at: str | None
     fresh: bool
     state: str
-    rounds: int
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """The daemon's own state: `idle`, `busy`, `degraded` (it cannot build) or `down`."""
+    """The daemon's own state: `idle`, `busy`, `degraded` (it cannot build) or `down`; and the path of the
+    socket on which it answers HTTP.
+    """
 
     pid: int
     state: str
     version: str
     uptime_s: float
+    socket: str | None = None
 
 
 def document(
@@ -70,11 +72,6 @@ def document(
 
 def _target(row: Row) -> dict[str, Any]:
     judgement = row.judgement or Judgement(row.entry, INCONCLUSIVE, "not checked yet")
-    evidence = (
-        {**judgement.evidence, "rounds": row.rounds}
-        if judgement.evidence
-        else {"rounds": row.rounds, "schedules": {}}
-    )
     return {
         "target": row.entry,
         "verdict": judgement.verdict,
@@ -85,7 +82,7 @@ def _target(row: Row) -> dict[str, Any]:
         "differing": list(judgement.differing),
         "stages": judgement.stages,
         "output": judgement.output,
-        "evidence": evidence,
+        "evidence": judgement.evidence or {"rounds": 0, "schedules": {}},
         "cause": judgement.cause,
         "failure": _failure(judgement.failure),
         "checked_at": row.checked_at,

@@ -13,6 +13,7 @@ import sqlite3
 from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Literal, TypeVar
+from urllib.parse import quote
 
 import aiosqlite
 import msgspec
@@ -25,11 +26,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Kind = Literal["DEFERRED", "IMMEDIATE"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What `PRAGMA user_version` says in a file that this pcv wrote."""
+
+_MIGRATIONS = {
+    1: ("ALTER TABLE verdicts DROP COLUMN streak",),  # rounds are counted in the judgement, by their sources
+}
+"""What leads from each earlier version to the next."""
 
 _PATIENCE_S = 30.0  # how long to wait for another process's transaction
 _OLDEST = (3, 37)  # STRICT tables came with it
+
+
+class StoreGone(StoreError):
+    """The database's file was removed, or another one put in its place, while it was open."""
 
 
 class Database:
@@ -39,6 +49,7 @@ class Database:
         self.path = path
         self._connection = connection
         self._turn = asyncio.Lock()
+        self._identity = _identity(path)
 
     @classmethod
     @asynccontextmanager
@@ -62,6 +73,48 @@ class Database:
             if connecting.done() and not connecting.cancelled() and connecting.exception() is None:
                 await _finished(connecting.result().close())
 
+    @property
+    def stands(self) -> bool:
+        """Whether the file that is open is still the one at its path.
+
+        SQLite itself goes on reading and writing a file that was removed, and says nothing.
+        """
+        return self._identity is not None and _identity(self.path) == self._identity
+
+    def require(self) -> None:
+        """Raise StoreGone where the file that is open is no longer the one at its path."""
+        if not self.stands:
+            raise StoreGone(
+                "was removed or replaced while it was open", file=self.path, hint="ask again: pcv begins anew"
+            )
+
+    @classmethod
+    @asynccontextmanager
+    async def reading(cls, path: str) -> AsyncIterator[Database]:
+        """The database at `path`, which must exist, for reading alone: nothing is created or altered.
+
+        Raises StoreError.
+        """
+        # Found out here: of a connection that fails, aiosqlite's thread may outlive the event loop.
+        if not await asyncio.to_thread(os.access, path, os.R_OK):
+            raise StoreError("is missing, or may not be read", file=path, hint="`pcvctl check` makes one")
+        # As a URI, since only that has a mode; quoted, since a folder may be called "what?".
+        connecting = asyncio.ensure_future(
+            aiosqlite.connect(
+                f"file:{quote(path)}?mode=ro", uri=True, timeout=_PATIENCE_S, isolation_level=None
+            )
+        )
+        try:
+            with _explained(path):
+                await _finished(connecting)
+            database = cls(path, connecting.result())
+            async with database.transaction("DEFERRED") as connection:
+                await _refuse_strangers(connection, path)
+            yield database
+        finally:
+            if connecting.done() and not connecting.cancelled() and connecting.exception() is None:
+                await _finished(connecting.result().close())
+
     @asynccontextmanager
     async def transaction(self, kind: Kind) -> AsyncIterator[aiosqlite.Connection]:
         """One transaction: all of it, or nothing, also when the task is cancelled meanwhile.
@@ -69,6 +122,7 @@ class Database:
         `DEFERRED` is for reading: one snapshot, whatever others commit. Raises StoreError; afterwards the
         database can be used on.
         """
+        self.require()
         async with self._turn:
             with _explained(self.path):
                 try:
@@ -92,10 +146,19 @@ class Database:
             await self._connection.execute("PRAGMA foreign_keys = ON")
         # Taken even if there is nothing to create: SQLite opens a file that it may not write without a word.
         async with self.transaction("IMMEDIATE") as connection:
-            if await _refuse_strangers(connection, self.path) == 0:
-                for statement in _statements():
+            version = await _refuse_strangers(connection, self.path)
+            if version != SCHEMA_VERSION:
+                for statement in _statements() if version == 0 else _upgrade(version):
                     await connection.execute(statement)
                 await connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        info = os.stat(path)  # noqa: PTH116  # asked for at every answer
+    except OSError:
+        return None
+    return (info.st_dev, info.st_ino)
 
 
 async def _connect(path: str) -> aiosqlite.Connection:
@@ -122,7 +185,7 @@ def _create_private(path: str) -> None:
 async def _refuse_strangers(connection: aiosqlite.Connection, path: str) -> int:
     """The file's schema version, 0 for an empty file. Raises StoreError where the file is not this pcv's."""
     ((version,),) = await connection.execute_fetchall("PRAGMA user_version")
-    if version not in {0, SCHEMA_VERSION}:
+    if not 0 <= version <= SCHEMA_VERSION:
         raise StoreError(
             f"its schema has version {version}, this pcv knows {SCHEMA_VERSION}",
             file=path,
@@ -131,6 +194,11 @@ async def _refuse_strangers(connection: aiosqlite.Connection, path: str) -> int:
     if version == 0 and await connection.execute_fetchall("SELECT 1 FROM sqlite_schema LIMIT 1"):
         raise StoreError("is a database, but not pcv's", file=path, hint=_MOVE_AWAY)
     return int(version)
+
+
+def _upgrade(version: int) -> Iterator[str]:
+    for number in range(version, SCHEMA_VERSION):
+        yield from _MIGRATIONS[number]
 
 
 async def _write_ahead(connection: aiosqlite.Connection) -> str:

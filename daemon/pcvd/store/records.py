@@ -31,9 +31,8 @@ class RoundRecord:
 class Standing:
     """The last verdict on a declared target, and what it rests on.
 
-    `reads` carry digests but no `stat`; `environment` is a digest; `rounds` counts how many rounds in a row
-    gave this verdict. `differed` is the cohort of the last round in which the target differed, where none has
-    agreed since: what could not be compared clears nothing.
+    `reads` carry digests but no `stat`; `environment` is a digest. `differed` is the cohort of the last round
+    in which the target differed, where none has agreed since: what could not be compared clears nothing.
     """
 
     target: TargetSpec
@@ -42,17 +41,19 @@ class Standing:
     reads: tuple[Read, ...]
     environment: str
     cohort: tuple[str, ...]
-    rounds: int
     differed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryRow:
-    """One verdict on a target: in which round, when, what it was, why the round was held, and beside whom."""
+class VerdictRecord:
+    """One verdict on a target with all that was recorded of it, and the circumstances of its round.
+
+    `environment` describes what the reference ran in.
+    """
 
     round: int
     checked_at: str
-    verdict: str
-    first_stage: str | None
     why: str
     cohort: tuple[str, ...]
+    environment: dict[str, Any]
+    judgement: Judgement

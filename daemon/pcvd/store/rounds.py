@@ -1,45 +1,25 @@
-"""Rounds in the store: a finished one goes in as rows, and its runs come out as the records they were."""
+"""Rounds in the store: a finished one goes in as rows, and what is found out about it later is added."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from itertools import chain, count
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from pcvd.core.model import Artifact, Build, Failure, Part, Run, digest
-from pcvd.store import targets
-from pcvd.store.codec import decode, encode, row, strings
+from pcvd.core.model import digest
+from pcvd.store import runs, targets
+from pcvd.store.codec import encode, row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import aiosqlite
 
-    from pcvd.core.model import Judgement
+    from pcvd.core.model import Judgement, Run
     from pcvd.store.records import RoundRecord
 
-_INSERT_RUN = """
-    INSERT INTO runs (id, round, schedule, submission, zygote, hash_seed, affinity, environments, culprits,
-        peak_in_flight, wall_ns)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_INSERT_BUILD = """
-    INSERT INTO builds (id, run, target, copy, worker, thread, began_ns, lowered_ns, compiling_ns, ended_ns,
-        inputs, repeats, failure)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_INSERT_STAGE = """
-    INSERT INTO stages (id, build, stage, raw, canonical, absent, size) VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-_INSERT_PART = """
-    INSERT INTO parts (stage, position, name, label, raw, canonical, size, rules)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-"""
 _INSERT_VERDICT = """
-    INSERT INTO verdicts (round, target, verdict, reason, first_stage, differing, detail, checked_at, streak)
-    SELECT ?, ?, ?, ?, ?, ?, ?, ?, 1 + coalesce((
-        SELECT CASE verdict WHEN ? THEN streak ELSE 0 END
-        FROM verdicts WHERE target = ? ORDER BY id DESC LIMIT 1), 0)
+    INSERT INTO verdicts (round, target, verdict, reason, first_stage, differing, detail, checked_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _GRAVITY = {"diverged": 4, "unstable": 3, "inconclusive": 2, "equivalent": 1, "agree": 0}
 
@@ -52,7 +32,7 @@ async def insert(connection: aiosqlite.Connection, done: RoundRecord) -> int:
     """
     known = await targets.ids(connection, _entries(done), done.finished_at)
     number = await _insert_round(connection, done)
-    await _insert_runs(connection, number, done.runs, known)
+    await runs.insert(connection, number, done.runs, known)
     await connection.executemany(
         _INSERT_VERDICT,
         (_verdict_row(number, known[found.target], found, done.finished_at) for found in done.judgements),
@@ -61,40 +41,25 @@ async def insert(connection: aiosqlite.Connection, done: RoundRecord) -> int:
     return number
 
 
-async def select_runs(connection: aiosqlite.Connection, number: int) -> tuple[Run, ...]:
-    """The runs of a round as they were recorded; none where it does not exist or was pruned."""
-    runs = list(
-        await connection.execute_fetchall(
-            """
-            SELECT id, schedule, submission, zygote, hash_seed, affinity, environments, culprits
-            FROM runs WHERE round = ? ORDER BY id
-            """,
-            (number,),
-        )
-    )
-    described = {
-        name: decode(description, dict[str, Any])
-        for name, description in await connection.execute_fetchall(
-            """
-            SELECT digest, description FROM environments
-            WHERE digest IN (SELECT value FROM runs, json_each(runs.environments) WHERE round = ?)
-            """,
-            (number,),
-        )
-    }
-    builds = await _select_builds(connection, number)
-    return tuple(
-        Run(
-            schedule=schedule,
-            order=strings(submission),
-            builds=tuple(builds[run]),
-            zygote=zygote,
-            hash_seed=hash_seed,
-            affinity=decode(affinity, tuple[int, ...]),
-            environments=tuple(described[name] for name in strings(environments)),
-            culprits=strings(culprits),
-        )
-        for run, schedule, submission, zygote, hash_seed, affinity, environments, culprits in runs
+async def explain(
+    connection: aiosqlite.Connection,
+    number: int,
+    found: Sequence[Judgement],
+    tried: tuple[Run, ...],
+    now: str,
+) -> None:
+    """Put judgements of round `number` in the place of those that did not know the cause, and add the runs of
+    the variations that were `tried`.
+    """
+    known = await targets.ids(connection, (build.target for run in tried for build in run.builds), now)
+    await _insert_environments(connection, list(_environments(tried)), now)
+    await runs.insert(connection, number, tried, known)
+    await connection.executemany(
+        """
+        UPDATE verdicts SET detail = ?
+        WHERE round = ? AND target = (SELECT id FROM targets WHERE entry = ?)
+        """,
+        [row(encode(judgement), number, judgement.target) for judgement in found],
     )
 
 
@@ -113,16 +78,8 @@ def _outcome(judgements: tuple[Judgement, ...]) -> str:
 
 
 async def _insert_round(connection: aiosqlite.Connection, done: RoundRecord) -> int:
-    described = {
-        text: digest(text.encode()) for text in map(encode, (done.environment, *_environments(done.runs)))
-    }
-    await connection.executemany(
-        """
-        INSERT INTO environments (digest, description, first_seen) VALUES (?, ?, ?)
-        ON CONFLICT (digest) DO NOTHING
-        """,
-        [(name, text, done.started_at) for text, name in described.items()],
-    )
+    environments = [done.environment, *_environments(done.runs)]
+    await _insert_environments(connection, environments, done.started_at)
     ((number,),) = await connection.execute_fetchall(
         """
         INSERT INTO rounds (started_at, finished_at, why, cohort, environment, outcome)
@@ -136,132 +93,25 @@ async def _insert_round(connection: aiosqlite.Connection, done: RoundRecord) -> 
     return int(number)
 
 
-def _environments(runs: tuple[Run, ...]) -> Iterator[dict[str, Any]]:
-    return (environment for run in runs for environment in run.environments)
+def _environments(made: tuple[Run, ...]) -> Iterator[dict[str, Any]]:
+    return (environment for run in made for environment in run.environments)
 
 
-async def _insert_runs(
-    connection: aiosqlite.Connection, number: int, runs: tuple[Run, ...], known: dict[str, int]
+async def _insert_environments(
+    connection: aiosqlite.Connection, environments: list[dict[str, Any]], now: str
 ) -> None:
-    # Row numbers are given out here: the transaction holds the write lock, and asking SQLite for each row's
-    # would take one statement a row.
-    run_ids = await _next_id(connection, "SELECT max(id) FROM runs")
-    build_ids = await _next_id(connection, "SELECT max(id) FROM builds")
-    stage_ids = await _next_id(connection, "SELECT max(id) FROM stages")
-    numbered = list(zip(run_ids, runs, strict=False))
-    builds = [(next(build_ids), run_id, build) for run_id, run in numbered for build in run.builds]
-    stages = [
-        (next(stage_ids), build_id, found) for build_id, _, build in builds for found in build.artifacts
-    ]
-    await connection.executemany(_INSERT_RUN, (_run_row(run_id, number, run) for run_id, run in numbered))
+    described = {text: digest(text.encode()) for text in map(encode, environments)}
     await connection.executemany(
-        _INSERT_BUILD,
-        (_build_row(build_id, run_id, known[build.target], build) for build_id, run_id, build in builds),
+        """
+        INSERT INTO environments (digest, description, first_seen) VALUES (?, ?, ?)
+        ON CONFLICT (digest) DO NOTHING
+        """,
+        [(name, text, now) for text, name in described.items()],
     )
-    await connection.executemany(
-        _INSERT_STAGE,
-        (_stage_row(stage_id, build_id, artifact) for stage_id, build_id, artifact in stages),
-    )
-    await connection.executemany(
-        _INSERT_PART,
-        (
-            _part_row(stage_id, place, part)
-            for stage_id, _, artifact in stages
-            for place, part in enumerate(artifact.parts)
-        ),
-    )
-
-
-async def _next_id(connection: aiosqlite.Connection, largest: str) -> Iterator[int]:
-    ((number,),) = await connection.execute_fetchall(largest)
-    return count((number or 0) + 1)
-
-
-def _run_row(run_id: int, number: int, run: Run) -> tuple[object, ...]:
-    return row(
-        run_id, number, run.schedule, encode(run.order), run.zygote, run.hash_seed, encode(run.affinity),
-        encode([digest(encode(environment).encode()) for environment in run.environments]),
-        encode(run.culprits), run.peak_in_flight, run.wall_ns,
-    )  # fmt: skip
-
-
-def _build_row(build_id: int, run_id: int, target: int, build: Build) -> tuple[object, ...]:
-    return row(
-        build_id, run_id, target, build.copy, build.worker, build.thread, build.began_ns, build.lowered_ns,
-        build.compiling_ns, build.ended_ns, build.inputs, build.repeats,
-        None if build.failure is None else encode(build.failure),
-    )  # fmt: skip
-
-
-def _stage_row(stage_id: int, build_id: int, artifact: Artifact) -> tuple[object, ...]:
-    return row(
-        stage_id, build_id, artifact.stage, artifact.raw, artifact.canonical, artifact.absent,
-        sum(part.size for part in artifact.parts),
-    )  # fmt: skip
-
-
-def _part_row(stage_id: int, place: int, part: Part) -> tuple[object, ...]:
-    return row(
-        stage_id, place, part.name, part.label, part.raw, part.canonical, part.size, encode(part.rules)
-    )  # fmt: skip
 
 
 def _verdict_row(number: int, target: int, found: Judgement, checked_at: str) -> tuple[object, ...]:
     return row(
         number, target, found.verdict, found.reason, found.first_stage, encode(found.differing),
-        encode(found), checked_at, found.verdict, target,
+        encode(found), checked_at,
     )  # fmt: skip
-
-
-async def _select_builds(connection: aiosqlite.Connection, number: int) -> dict[int, list[Build]]:
-    parts: defaultdict[int, list[Part]] = defaultdict(list)
-    for stage_id, name, label, raw, canonical, size, rules in await connection.execute_fetchall(
-        """
-        SELECT p.stage, p.name, p.label, p.raw, p.canonical, p.size, p.rules
-        FROM runs r JOIN builds b ON b.run = r.id
-        JOIN stages s ON s.build = b.id JOIN parts p ON p.stage = s.id
-        WHERE r.round = ? ORDER BY p.stage, p.position
-        """,
-        (number,),
-    ):
-        parts[stage_id].append(Part(name, raw, canonical, size, label, strings(rules)))
-    artifacts: defaultdict[int, list[Artifact]] = defaultdict(list)
-    for stage_id, build_id, stage, raw, canonical, absent in await connection.execute_fetchall(
-        """
-        SELECT s.id, s.build, s.stage, s.raw, s.canonical, s.absent
-        FROM runs r JOIN builds b ON b.run = r.id JOIN stages s ON s.build = b.id
-        WHERE r.round = ? ORDER BY s.id
-        """,
-        (number,),
-    ):
-        artifacts[build_id].append(Artifact(stage, raw, canonical, tuple(parts[stage_id]), absent))
-    builds: defaultdict[int, list[Build]] = defaultdict(list)
-    for (
-        run, build_id, target, copy, worker, thread, began, lowered, compiling, ended, inputs, repeats,
-        failure,
-    ) in await connection.execute_fetchall(
-        """
-        SELECT b.run, b.id, t.entry, b.copy, b.worker, b.thread, b.began_ns, b.lowered_ns, b.compiling_ns,
-            b.ended_ns, b.inputs, b.repeats, b.failure
-        FROM runs r JOIN builds b ON b.run = r.id JOIN targets t ON t.id = b.target
-        WHERE r.round = ? ORDER BY b.id
-        """,
-        (number,),
-    ):  # fmt: skip
-        builds[run].append(
-            Build(
-                target=target,
-                copy=copy,
-                worker=worker,
-                thread=thread,
-                began_ns=began,
-                lowered_ns=lowered,
-                compiling_ns=compiling,
-                ended_ns=ended,
-                inputs=inputs,
-                artifacts=tuple(artifacts[build_id]),
-                failure=None if failure is None else decode(failure, Failure),
-                repeats=None if repeats is None else bool(repeats),
-            )
-        )
-    return builds

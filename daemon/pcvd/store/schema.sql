@@ -1,4 +1,4 @@
--- The schema of pcv.sqlite, version 1. Comments stand inside CREATE TABLE, which SQLite keeps: see `.schema`.
+-- The schema of pcv.sqlite, version 2. Comments stand inside CREATE TABLE, which SQLite keeps: see `.schema`.
 -- Times are UTC, ISO 8601 with a Z, unless a column's name ends in _ns. Digests are SHA-256 in hexadecimal.
 
 CREATE TABLE environments ( -- What builds ran in: versions, platform, flags. One row for each that differs.
@@ -42,7 +42,7 @@ CREATE TABLE rounds ( -- One validation of a set of targets, recorded when it ha
 CREATE TABLE runs ( -- One schedule carried out over a round's cohort.
     id             INTEGER PRIMARY KEY, -- row number
     round          INTEGER NOT NULL REFERENCES rounds, -- the round it is part of
-    schedule       TEXT NOT NULL,    -- serial, control, threads:N or processes:N
+    schedule       TEXT NOT NULL,    -- serial, control, threads:N or processes:N; or the variation that was tried
     submission     TEXT NOT NULL,    -- JSON list: targets as builds were submitted, copies included
     zygote         TEXT NOT NULL,    -- the process that the workers were forked from
     hash_seed      INTEGER NOT NULL, -- PYTHONHASHSEED of that process
@@ -107,7 +107,6 @@ CREATE TABLE verdicts ( -- The verdict on each target of each round, kept for go
     first_stage TEXT,             -- the first stage that differs; NULL where none does
     differing   TEXT NOT NULL,    -- JSON list: all stages that differ
     detail      TEXT NOT NULL,    -- JSON object: the whole judgement, as status shows it
-    streak      INTEGER NOT NULL, -- how many rounds in a row, this one included, gave the target this verdict
     checked_at  TEXT NOT NULL,    -- when the verdict stood
     UNIQUE (round, target),
     CHECK (verdict IN ('agree', 'equivalent', 'diverged', 'unstable', 'inconclusive'))

@@ -6,18 +6,19 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pcvd.store import retention, rounds, targets, verdicts
+from pcvd.store import retention, rounds, runs, targets, verdicts
 from pcvd.store.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from pcvd.core.model import Run, TargetSpec
-    from pcvd.store.records import HistoryRow, RoundRecord, Standing
+    from pcvd.core.model import Judgement, Run, TargetSpec
+    from pcvd.store.records import RoundRecord, Standing, VerdictRecord
 
 
 class Store:
-    """All that is durable, in one SQLite file. Every method is one transaction, and raises StoreError.
+    """All that is durable, in one SQLite file. Every method is one transaction, and raises StoreError;
+    StoreGone where the file was removed meanwhile.
 
     Any number of tasks may use one store, and other processes may have the same file open.
     """
@@ -36,6 +37,25 @@ class Store:
         async with Database.open(path) as database:
             yield cls(database)
 
+    @property
+    def stands(self) -> bool:
+        """Whether the file is still the one that was opened."""
+        return self._database.stands
+
+    def require(self) -> None:
+        """Raise StoreGone where it is not: what is remembered of it must not be shown as recorded."""
+        self._database.require()
+
+    @classmethod
+    @asynccontextmanager
+    async def reading(cls, path: str) -> AsyncIterator[Store]:
+        """The store in the file `path`, which must exist, for questions alone: nothing is written.
+
+        Raises StoreError where the file is missing, damaged, another program's or a newer pcv's.
+        """
+        async with Database.reading(path) as database:
+            yield cls(database)
+
     async def declare(self, active: Sequence[TargetSpec]) -> None:
         """Make `active` the active targets. Those that are gone become inactive, their history stays."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -47,20 +67,31 @@ class Store:
         async with self._database.transaction("IMMEDIATE") as connection:
             return await rounds.insert(connection, done)
 
+    async def explain(self, number: int, found: Sequence[Judgement], tried: tuple[Run, ...]) -> None:
+        """Replace judgements of round `number` by ones that know more, and add the runs that told."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        async with self._database.transaction("IMMEDIATE") as connection:
+            await rounds.explain(connection, number, found, tried, now)
+
     async def standings(self) -> list[Standing]:
         """The last verdict of every active target that was ever judged, by entry."""
         async with self._database.transaction("DEFERRED") as connection:
             return await verdicts.standings(connection)
 
-    async def history(self, target: str, limit: int = 50) -> list[HistoryRow]:
-        """The last `limit` verdicts on `target`, newest first."""
+    async def verdicts(self, target: str, limit: int = 50) -> list[VerdictRecord]:
+        """The last `limit` verdicts on `target` with everything recorded of them, newest first."""
         async with self._database.transaction("DEFERRED") as connection:
-            return await verdicts.history(connection, target, limit)
+            return await verdicts.latest(connection, target, limit)
+
+    async def entries(self) -> list[str]:
+        """Every target that was ever declared or judged, those declared now first."""
+        async with self._database.transaction("DEFERRED") as connection:
+            return await verdicts.entries(connection)
 
     async def runs(self, number: int) -> tuple[Run, ...]:
         """The runs of round `number` as they were recorded, less what was pruned since."""
         async with self._database.transaction("DEFERRED") as connection:
-            return await rounds.select_runs(connection, number)
+            return await runs.select(connection, number)
 
     async def referenced(self, keep: int) -> set[str]:
         """The digests whose bytes are worth keeping, raw and canonical, of stages and of parts.

@@ -9,7 +9,7 @@ from pcvd.core.model import Judgement
 from pcvd.jsontext import clean
 from pcvd.store import targets
 from pcvd.store.codec import decode, strings
-from pcvd.store.records import HistoryRow, Standing
+from pcvd.store.records import Standing, VerdictRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ async def standings(connection: aiosqlite.Connection) -> list[Standing]:
     """The last verdict of every active target that has one, by entry. Four statements for any number."""
     latest = await connection.execute_fetchall(
         """
-        SELECT t.id, t.entry, t.args, t.file, t.line, v.round, v.detail, v.checked_at, v.streak
+        SELECT t.id, t.entry, t.args, t.file, t.line, v.round, v.detail, v.checked_at
         FROM targets t JOIN verdicts v ON v.id = (SELECT max(id) FROM verdicts WHERE target = t.id)
         WHERE t.active = 1 ORDER BY t.entry
         """
@@ -59,7 +59,7 @@ def _standings(
     held = {number: (strings(cohort), environment) for number, cohort, environment in rounds}
     read = targets.reads_of(reads)
     found = []
-    for target, entry, args, file, line, number, detail, checked_at, streak in latest:
+    for target, entry, args, file, line, number, detail, checked_at in latest:
         cohort, environment = held[number]
         found.append(
             Standing(
@@ -69,24 +69,33 @@ def _standings(
                 reads=read.get(target, ()),
                 environment=environment,
                 cohort=cohort,
-                rounds=streak,
                 differed=strings(differed[target]) if target in differed else (),
             )
         )
     return found
 
 
-async def history(connection: aiosqlite.Connection, target: str, limit: int) -> list[HistoryRow]:
-    """The last `limit` verdicts on `target`, newest first; none where it was never judged."""
+async def latest(connection: aiosqlite.Connection, target: str, limit: int) -> list[VerdictRecord]:
+    """The last `limit` verdicts on `target` with all that is known of them, newest first."""
     found = await connection.execute_fetchall(
         """
-        SELECT v.round, v.checked_at, v.verdict, v.first_stage, r.why, r.cohort
-        FROM targets t JOIN verdicts v ON v.target = t.id JOIN rounds r ON r.id = v.round
+        SELECT v.round, v.checked_at, r.why, r.cohort, e.description, v.detail
+        FROM targets t JOIN verdicts v ON v.target = t.id
+        JOIN rounds r ON r.id = v.round JOIN environments e ON e.id = r.environment
         WHERE t.entry = ? ORDER BY v.id DESC LIMIT ?
         """,
         (clean(target), limit),
     )
     return [
-        HistoryRow(number, checked_at, verdict, first_stage, why, strings(cohort))
-        for number, checked_at, verdict, first_stage, why, cohort in found
-    ]
+        VerdictRecord(
+            number, checked_at, why, strings(cohort), decode(environment, dict[str, Any]),
+            decode(detail, Judgement),
+        )
+        for number, checked_at, why, cohort, environment, detail in found
+    ]  # fmt: skip
+
+
+async def entries(connection: aiosqlite.Connection) -> list[str]:
+    """Every target that was ever declared or judged: those declared now first, then by entry."""
+    found = await connection.execute_fetchall("SELECT entry FROM targets ORDER BY active DESC, entry")
+    return [entry for (entry,) in found]

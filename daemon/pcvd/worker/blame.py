@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import traceback
 
+import pcv
+import pcvd
+from pcvd.core.frames import innermost, is_own, relative
 from pcvd.core.model import Failure
 
 _HINTS = {
@@ -15,6 +18,11 @@ _HINTS = {
     "compile": "the compiler refused it; failure.trace in the JSON has all it said",
     "run": "it was built, but does not run; failure.trace in the JSON has the traceback",
 }
+_NOT_THEIRS = (
+    *(os.path.join(folder, "") for package in (pcv, pcvd) for folder in package.__path__),
+    "<frozen importlib",
+)
+"""How the files of frames begin that tell a project's author nothing."""
 _MOST_MESSAGE = 2000
 _MOST_TRACE = 20_000
 
@@ -33,7 +41,7 @@ def blame(kind: str, error: BaseException, root: str) -> Failure:
     """
     if isinstance(error, Rejected):
         return error.failure
-    trace = "".join(traceback.format_exception(error))[-_MOST_TRACE:]
+    trace = _trace(error, root)[-_MOST_TRACE:]
     file: str | None
     hint = _HINTS.get(kind)
     if isinstance(error, SyntaxError) and error.filename:
@@ -54,30 +62,29 @@ def blame(kind: str, error: BaseException, root: str) -> Failure:
     return Failure(kind, message[:_MOST_MESSAGE], file, line, hint, trace)
 
 
-def relative(path: str, root: str) -> str:
-    """`path` relative to `root` where it lies under it."""
-    return os.path.relpath(path, root) if path.startswith(root.rstrip(os.sep) + os.sep) else path
-
-
 def _user_line(error: BaseException, root: str) -> tuple[str | None, int | None]:
     """Where the innermost frame of the project's own code stood."""
-    found: tuple[str | None, int | None] = (None, None)
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if is_project_file(frame.f_code.co_filename, root):
-            found = (relative(frame.f_code.co_filename, root), line)
+    stack = traceback.walk_tb(error.__traceback__)
+    found = innermost([(frame.f_code.co_filename, line) for frame, line in stack], root)
     if found == (None, None) and error.__cause__ is not None:
         return _user_line(error.__cause__, root)
     return found
 
 
-def is_project_file(path: str, root: str) -> bool:
-    """Whether `path` is the project's own, not of a package installed into a folder under the root (a
-    `.venv`).
-    """
-    inside = path.startswith(root.rstrip(os.sep) + os.sep)
-    return (
-        inside
-        and "site-packages" not in path
-        and "dist-packages" not in path
-        and f"{os.sep}.pcv{os.sep}" not in path
-    )
+def _trace(error: BaseException, root: str) -> str:
+    """The traceback without what is pcv's own and the import system's: it begins in the project's code."""
+    told = traceback.TracebackException.from_exception(error)
+    waiting: list[traceback.TracebackException | None] = [told]
+    while waiting:
+        one = waiting.pop()
+        if one is not None:
+            one.stack = _shortened(one.stack, root)
+            waiting += [one.__cause__, one.__context__, *(one.exceptions or ())]
+    return "".join(told.format())
+
+
+def _shortened(stack: traceback.StackSummary, root: str) -> traceback.StackSummary:
+    frames = [frame for frame in stack if not frame.filename.startswith(_NOT_THEIRS)]
+    begin = next((place for place, frame in enumerate(frames) if is_own(frame.filename, root)), 0)
+    # A fault inside pcv, which no line of the project has to do with, is told whole.
+    return traceback.StackSummary.from_list(frames[begin:]) if frames else stack

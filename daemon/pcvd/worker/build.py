@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from pcvd.core.model import STAGES
 from pcvd.worker import jaxnames
 from pcvd.worker.blame import blame
 
@@ -26,6 +27,46 @@ if TYPE_CHECKING:
 
     from pcvd.core.model import Failure
     from pcvd.worker.carry import Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How far a build goes, and how: `until` is the last stage made, `without` names HLO passes left out.
+
+    With `detail` the compiler dumps the HLO after every pass that changed it.
+    """
+
+    until: str = STAGES[-1]
+    without: tuple[str, ...] = ()
+    detail: bool = False
+
+    @property
+    def lowers(self) -> bool:
+        """Whether the build goes beyond tracing."""
+        return self.until != "jaxpr"
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the build goes beyond lowering."""
+        return self.until not in {"jaxpr", "stablehlo"}
+
+    @property
+    def runs(self) -> bool:
+        """Whether what was built is run."""
+        return self.until == "output"
+
+    def options(self, dump_folder: str) -> dict[str, str]:
+        """The compiler's options: dumps, and what was asked for.
+
+        Dump options are left out of JAX's cache key and of what is generated: without `without`, this is the
+        build the user would get.
+        """
+        options = {"xla_dump_to": dump_folder}
+        if self.detail:
+            options |= {"xla_dump_hlo_pass_re": ".*"}
+        if self.without:
+            options["xla_disable_hlo_passes"] = ",".join(self.without)
+        return options
 
 
 @dataclass(slots=True)
@@ -53,6 +94,7 @@ def build(
     dump_folder: str,
     root: str,
     gate: Gate,
+    recipe: Recipe = Recipe(),
 ) -> Product:
     """Trace, lower and compile `function` for `args`; errors of the project's own code end up in the product.
 
@@ -65,17 +107,17 @@ def build(
         fresh, traceable, product.runtime_args = prepare(function, args)
         product.traced = fresh.trace(*traceable)
         step = "lower"
-        product.lowered = product.traced.lower()
-        product.lowered_ns = time.monotonic_ns()
+        if recipe.lowers:
+            product.lowered = product.traced.lower()
+            product.lowered_ns = time.monotonic_ns()
         gate.wait()
-        product.compiling_ns = time.monotonic_ns()
         step = "compile"
-        # Dump options are left out of JAX's cache key and of what is generated: this is the build the user
-        # would get.
-        product.compiled = product.lowered.compile(compiler_options={"xla_dump_to": dump_folder})
+        if recipe.compiles:
+            product.compiling_ns = time.monotonic_ns()
+            product.compiled = product.lowered.compile(compiler_options=recipe.options(dump_folder))
     except BaseException as error:  # a model may raise anything, SystemExit included; the others go on
         product.failure = blame(step, error, root)
-        if not product.compiling_ns:
+        if step != "compile":
             gate.leave()
     product.ended_ns = time.monotonic_ns()
     return product

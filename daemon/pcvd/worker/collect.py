@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from pcvd.core.canonical import Context, canonicalize
-from pcvd.core.model import LOCATIONS, Artifact, Part
-from pcvd.worker import jaxnames
+from pcvd.core.model import LINES, LOCATIONS, PASSES, Artifact, Part
+from pcvd.worker import identity, jaxnames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _DUMPED = re.compile(r"^module_(\d+)\.(.+)$")
 _HLO_NAME = re.compile(rb"^HloModule ([^\s,]+)")
 _LLVM = (".ll",)
+_PASS = (".txt",)
 _OBJECT = (".o", ".ptx", ".cubin", ".hsaco")
 _NO_CONTEXT = Context("", "")
 
@@ -34,17 +35,24 @@ class Collector:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
-    def artifacts(self, product: Product) -> list[Artifact]:
-        """Everything up to the executable; outputs come from running it."""
-        made = [
-            self._try("jaxpr", lambda: self._jaxpr(product.traced)),
-            self._try(
-                "stablehlo",
-                lambda: [self._part("stablehlo", "module.mlir", product.lowered.as_text().encode())],
-            ),
-        ]
-        if product.compiled is None:
+    def artifacts(self, product: Product, *, detail: bool = False) -> list[Artifact]:
+        """Everything up to the executable that was made; outputs come from running it.
+
+        With `detail` also what tells where a difference comes from: the jaxpr with its source lines, and the
+        HLO after every compiler pass.
+        """
+        made = [self._try("jaxpr", lambda: self._jaxpr(product.traced))]
+        if detail:
+            made.append(self._try(LINES, lambda: self._lines(product.traced)))
+        if product.lowered is None:
             return made
+        made.append(self._text("stablehlo", "module.mlir", product.lowered.as_text))
+        made.append(self._text(LOCATIONS, "locations.mlir", lambda: product.lowered.as_text(debug_info=True)))
+        if product.compiled is not None:
+            made += self._compiled(product, detail=detail)
+        return made
+
+    def _compiled(self, product: Product, *, detail: bool) -> list[Artifact]:
         loaded = product.compiled.runtime_executable()
         modules = jaxnames.optimized_hlo(loaded)
         name = _module_name(modules)
@@ -56,30 +64,18 @@ class Collector:
             raise RuntimeError(
                 "the compiler was never run: JAX answered from a cache (is a compilation cache switched on?)"
             )
-        made.append(
-            Artifact.of(
-                "hlo", [self._part("hlo", f"module_{n}.hlo", text, context) for n, text in enumerate(modules)]
-            )
-        )
-        made.append(
-            self._files(
-                "llvm", dumped, _LLVM, "this version of XLA does not dump LLVM IR by default", context
-            )
-        )
-        made.append(self._files("object", dumped, _OBJECT, "the compiler wrote no object file", context))
-        made.append(
+        hlo = [self._part("hlo", f"module_{n}.hlo", text, context) for n, text in enumerate(modules)]
+        no_llvm = "this version of XLA does not dump LLVM IR by default"
+        made = [
+            Artifact.of("hlo", hlo),
+            self._files("llvm", dumped, _LLVM, no_llvm, context),
+            self._files("object", dumped, _OBJECT, "the compiler wrote no object file", context),
             self._try(
                 "executable", lambda: [self._part("executable", "executable", loaded.serialize(), context)]
-            )
-        )
-        made.append(
-            self._try(
-                LOCATIONS,
-                lambda: [
-                    self._part(LOCATIONS, "locations.mlir", product.lowered.as_text(debug_info=True).encode())
-                ],
-            )
-        )
+            ),
+        ]
+        if detail:
+            made.append(self._files(PASSES, dumped, _PASS, "the compiler dumped no pass", context))
         return made
 
     def part(self, stage: str, name: str, data: bytes, label: str = "") -> Part:
@@ -94,6 +90,9 @@ class Collector:
         canonical_digest = self._blobs.put(canonical) if rules else raw_digest
         return Part(name, raw_digest, canonical_digest, len(data), label, rules)
 
+    def _text(self, stage: str, name: str, text: Callable[[], str]) -> Artifact:
+        return self._try(stage, lambda: [self._part(stage, name, text().encode())])
+
     def _try(self, stage: str, make: Callable[[], list[Part] | Artifact]) -> Artifact:
         try:
             made = make()
@@ -103,15 +102,31 @@ class Collector:
 
     def _jaxpr(self, traced: Any) -> list[Part]:
         jaxpr = traced.jaxpr
-        parts = [self._part("jaxpr", "jaxpr.txt", str(jaxpr).encode())]
+        # The text leaves out which functions it refers to, and how the function is called.
+        parts = [
+            self._part("jaxpr", "jaxpr.txt", str(jaxpr).encode(errors="backslashreplace")),
+            self._value("signature.txt", identity.signature(traced).encode(errors="backslashreplace")),
+        ]
+        named = identity.callables(jaxpr)
+        if named:
+            parts.append(self._value("callables.txt", named.encode(errors="backslashreplace")))
         # The text leaves array constants out: two traces that drew different random numbers would look alike.
         constants = [
             constant for inner in jaxnames.inner_jaxprs(jaxpr) for constant in getattr(inner, "consts", ())
         ]
         for place, constant in enumerate(constants):
             label, data = leaf_bytes(constant)
-            parts.append(self._part("jaxpr", f"constant_{place:04d}", data, label=label))
+            parts.append(self._value(f"constant_{place:04d}", data, label))
         return parts
+
+    def _value(self, name: str, data: bytes, label: str = "") -> Part:
+        """A part that no rule may touch: a constant's bytes may well look like text with an address in it."""
+        stored = self._blobs.put(data)
+        return Part(name, stored, stored, len(data), label)
+
+    def _lines(self, traced: Any) -> list[Part]:
+        text = jaxnames.with_source_lines(traced.jaxpr)
+        return [self._part(LINES, "jaxpr.txt", text.encode())]
 
     def _files(
         self,
@@ -123,7 +138,7 @@ class Collector:
     ) -> Artifact:
         parts = []
         for name, path in dumped:
-            if name.endswith(endings):
+            if f".{name}".endswith(endings):  # a GPU's whole module is a file called `module_0001.jit_f.ptx`
                 with open(path, "rb") as file:
                     parts.append(self._part(stage, name, file.read(), context))
         return Artifact.of(stage, parts) if parts else Artifact.missing(stage, none)
@@ -131,17 +146,17 @@ class Collector:
 
 def leaf_bytes(leaf: Any) -> tuple[str, bytes]:
     """What a leaf is (`f32[2,3]`) and its bytes in row-major order; keys by their data, anything else by
-    its text.
+    its text and its name.
     """
     if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = np.asarray(jax.random.key_data(leaf))
-        return f"{leaf.dtype}{list(leaf.shape)}", data.tobytes()
+        return f"{leaf.dtype}{list(leaf.shape)}".replace(" ", ""), data.tobytes()
     try:
         value = np.asarray(leaf)
     except Exception:  # a constant may be any object (a mesh, a state reference): its text must do
-        return type(leaf).__name__, str(leaf).encode()
+        return type(leaf).__name__, identity.described(leaf).encode(errors="backslashreplace")
     if value.dtype == object:
-        return type(leaf).__name__, str(leaf).encode()
+        return type(leaf).__name__, identity.described(leaf).encode(errors="backslashreplace")
     return f"{value.dtype}{list(value.shape)}".replace(" ", ""), value.tobytes()
 
 

@@ -8,8 +8,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pcv
+from pcvd.core.frames import relative
 from pcvd.core.model import Failure, Problem, Read, TargetSpec
-from pcvd.worker.blame import Rejected, blame, relative
+from pcvd.worker.blame import Rejected, blame
 
 if TYPE_CHECKING:
     from pcvd.worker.modules import Modules

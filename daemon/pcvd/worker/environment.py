@@ -35,9 +35,7 @@ def describe() -> dict[str, Any]:
         "platform": jax.default_backend(),
         "devices": [device.device_kind for device in devices],
         "driver": str(getattr(devices[0].client, "platform_version", "")).splitlines(),
-        "variables": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith(STARTUP_VARIABLES)
-        },
+        "variables": dict(sorted(startup_variables().items())),
         "config": {name: str(value) for name, value in sorted(jax.config.values.items())},
     }
 
@@ -65,3 +63,8 @@ def _processor() -> str:
         return platform.processor()
     names = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))
     return next(names, platform.processor())
+
+
+def startup_variables() -> dict[str, str]:
+    """The variables that JAX and XLA read once, when they start."""
+    return {name: value for name, value in os.environ.items() if name.startswith(STARTUP_VARIABLES)}

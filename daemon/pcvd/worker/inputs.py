@@ -7,6 +7,7 @@ target changes no other's.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 import inspect
@@ -23,6 +24,8 @@ from pcvd.worker.blame import Rejected
 from pcvd.worker.discover import Entry, value_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pcvd.worker.modules import Modules
 
 _SHAPE = re.compile(r"^([a-z][a-z0-9_]*)\[((?:\d+(?:,\s*\d+)*)?)\]$")
@@ -35,6 +38,11 @@ _SHORT = {
     "u": "uint",
     "c": "complex",
 }
+_DTYPES = (
+    *("f32", "f16", "bf16", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "pred"),
+    *("c64", "c128", "i4", "u4", "f8_e4m3fn", "f8_e5m2", "key"),
+)
+"""What a message names; other names that NumPy and JAX know (`float32`) are as good."""
 _INTEGER_RANGE = 8  # small and never negative: an integer argument is mostly an index, a label or a count
 
 
@@ -44,6 +52,7 @@ def make(entry: Entry, modules: Modules, seed: int) -> tuple[Any, ...]:
     """
     declared = entry.args
     if _makes(declared) or (isinstance(declared, str) and not _SHAPE.match(declared)):
+        hint = "return one for each, in a tuple"
         made = _value(declared, entry, modules, seed)
         if not isinstance(made, tuple | list):
             raise Rejected(
@@ -56,9 +65,35 @@ def make(entry: Entry, modules: Modules, seed: int) -> tuple[Any, ...]:
                 )
             )
     else:
+        hint = "declare one for each: a shape (f32[32,128]) or a function that makes it"
         items = (declared,) if isinstance(declared, str) else declared
         made = [_value(item, entry, modules, seed) for item in items]
+    _check_count(entry, made, hint)
     return tuple(_filled(value, f"{entry.spec.entry}/{place}", seed) for place, value in enumerate(made))
+
+
+def _check_count(entry: Entry, made: Sequence[Any], hint: str) -> None:
+    """Refuse arguments that the function can't be called with. JAX would too, but without a line of the
+    project's.
+    """
+    try:
+        signature = inspect.signature(entry.function)
+    except (TypeError, ValueError):  # a built-in one may not tell
+        return
+    try:
+        signature.bind(*made)
+    except TypeError as error:
+        takes = f"{entry.spec.function}({', '.join(signature.parameters)})"
+        given = f"{len(made)} example argument{'s' * (len(made) != 1)}"
+        raise Rejected(
+            Failure(
+                "arguments",
+                f"{takes} can't be called with {given}: {error}",
+                entry.spec.file or entry.spec.path,
+                entry.spec.line,
+                hint=hint,
+            )
+        ) from None
 
 
 def fingerprint(args: tuple[Any, ...]) -> str:
@@ -135,7 +170,9 @@ def _structure(text: str, entry: Entry) -> jax.ShapeDtypeStruct:
     try:
         dtype = jnp.dtype(_SHORT.get(short, short) + name[len(short) :])
     except TypeError:
-        raise _bad(text, entry) from None
+        raise _no_dtype(name, text, entry) from None
+    if not _is_for_jax(dtype):
+        raise _no_dtype(name, text, entry)
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise Rejected(
             Failure(
@@ -147,6 +184,27 @@ def _structure(text: str, entry: Entry) -> jax.ShapeDtypeStruct:
             )
         )
     return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def _is_for_jax(dtype: np.dtype[Any]) -> bool:
+    """Whether JAX has arrays of `dtype`: NumPy also has dates (`m8`), texts and floats of 128 bits."""
+    if dtype.kind in "mM" or not any(jnp.issubdtype(dtype, kind) for kind in (np.number, np.bool_)):
+        return False
+    return dtype.itemsize <= (16 if jnp.issubdtype(dtype, np.complexfloating) else 8)
+
+
+def _no_dtype(name: str, text: str, entry: Entry) -> Rejected:
+    near = difflib.get_close_matches(name, _DTYPES, 1)
+    meant = f'did you mean "{near[0]}{text[len(name) :]}"? ' if near else ""
+    return Rejected(
+        Failure(
+            "arguments",
+            f'"{text}": there is no dtype "{name}"',
+            entry.spec.file,
+            entry.spec.line,
+            hint=f'{meant}known: {", ".join(_DTYPES)}; as in "f32[32,128]"',
+        )
+    )
 
 
 def _bad(text: str, entry: Entry) -> Rejected:

@@ -60,6 +60,24 @@ def optimized_hlo(executable: Any) -> list[bytes]:
     return [module.to_string(options).encode() for module in executable.hlo_modules()]
 
 
+def captures_for_good(function: types.FunctionType) -> bool:
+    """Whether what `function` captured never changes, lists included.
+
+    `jax.debug.callback` wraps the user's function into one of its own that holds the static arguments in a
+    list; nothing public gives them back.
+    """
+    return function.__module__ == "jax._src.debugging"
+
+
+def with_source_lines(jaxpr: Any) -> str:
+    """The jaxpr as text, each equation followed by the source line that it comes from.
+
+    `pretty_print` is a method of the class behind `traced.jaxpr`, which is itself not public by name.
+    """
+    text: str = jaxpr.pretty_print(source_info=True, use_color=False)
+    return text
+
+
 def inner_jaxprs(jaxpr: Any) -> Iterator[Any]:
     """`jaxpr` and every jaxpr inside the parameters of its equations, depth first, in order.
 

@@ -1,71 +1,21 @@
-"""Importing a project's modules: always from source, never from a `.pyc`, and with their reads booked.
-
-Python trusts a `.pyc` whose source has the same size and the same second of modification: an edit such as
-`0.1` to `0.2` right after a build would be answered with the old code. So project modules are compiled from
-the bytes that were read, and those bytes are what the ledger records.
-"""
+"""A project's modules, by the files they are in: under which name each is imported, and from where."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcvd.core.model import Failure
+from pcvd.worker import imports
 from pcvd.worker.blame import Rejected
-from pcvd.worker.reads import Ledger, is_installed, module_owner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import CodeType, ModuleType
+    from types import ModuleType
 
-
-class SourceLoader(SourceFileLoader):
-    """Compiles from source only; books what it read under the module's name."""
-
-    def __init__(self, name: str, path: str, ledger: Ledger) -> None:
-        super().__init__(name, path)
-        self._ledger = ledger
-
-    def get_code(self, fullname: str) -> CodeType:
-        """The module's code, compiled from the bytes on disk this very moment."""
-        path = self.get_filename(fullname)
-        with self._ledger.owner(None):
-            source = Path(path).read_bytes()
-        self._ledger.source(module_owner(fullname), path, source)
-        code: CodeType = self.source_to_code(source, path)
-        return code
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Execute the module as the owner of what it reads meanwhile."""
-        with self._ledger.owner(module_owner(module.__name__)):
-            super().exec_module(module)
-
-
-class ProjectFinder:
-    """A finder (`sys.meta_path`) that gives a project's own modules a `SourceLoader`, and leaves all
-    others alone.
-    """
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The spec of a project module, or None."""
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is None or not isinstance(spec.loader, SourceFileLoader) or not spec.origin:
-            return None
-        if is_installed(spec.origin) or is_installed(os.path.realpath(spec.origin)):
-            return None
-        spec.loader = SourceLoader(name, spec.origin, self._ledger)
-        spec.cached = None
-        return spec
+    from pcvd.worker.reads import Ledger
 
 
 class Modules:
@@ -76,9 +26,9 @@ class Modules:
         self._root = root
         self._roots = [os.path.normpath(os.path.join(root, folder)) for folder in import_roots]
         sys.path[:0] = self._roots
-        ledger.import_roots = tuple(self._roots)
-        # Behind the finder of pcv's own packages.
-        sys.meta_path.insert(1, ProjectFinder(ledger))
+        inside = os.path.join(root, "")
+        ledger.project = (root, *(folder for folder in self._roots if not f"{folder}/".startswith(inside)))
+        imports.install(ledger)
         importlib.invalidate_caches()
 
     def load(self, file: str) -> ModuleType:

@@ -1,35 +1,45 @@
-"""What a build read: files opened, files looked for in vain, environment variables, and which module imported
-which.
+"""What a build read: files, files looked for in vain, folders listed, environment variables, programs run,
+and which module imported which.
 
-That is the dependency graph; nothing is declared by hand. An audit hook sees every `open` of the interpreter,
-but not who needed it: two targets may share a module that only the first of them caused to be imported. So
-every read is booked under its *owner*, the module being executed or the target being worked on, imports are
-booked as edges between owners, and what a target read is what can be reached from it.
+That is the dependency graph; nothing is declared by hand. What happens is heard of by hooks (`hooks`,
+`imports`), but not who needed it: two targets may share a module that only the first of them caused to be
+imported, or to read and keep a file. So every read is booked under its *owner*, the module being executed or
+the target being worked on, and under the modules whose code asked for it; imports are booked as edges between
+owners, and what a target read is what can be reached from it.
 """
 
 from __future__ import annotations
 
-import builtins
 import functools
 import hashlib
-import importlib
 import os
+import stat
 import sys
 import sysconfig
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pcv
+from pcvd.core import looks
 from pcvd.core.model import Read
+from pcvd.worker import hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
+    from types import FrameType
 
 Stat = tuple[int, int, int, int]
 
+ANYBODY = "anybody"
+"""The owner of what happens on threads that no target was given: a model's own, and the compiler's, which run
+callbacks. Whom it serves can't be known, so every target of the process depends on it.
+"""
+
 _OWN_VARIABLES = frozenset({"PYTHONHASHSEED", "PYTHONUNBUFFERED"})
 """Variables that pcv itself sets, one way or another per worker."""
+
+_stat = os.stat  # the hooks replace it by one that tells of every look
 
 
 class Ledger:
@@ -37,26 +47,34 @@ class Ledger:
 
     def __init__(self, ignored: tuple[str, ...]) -> None:
         """`ignored`: folders whose files are nobody's dependency (pcv's own store and scratch folder)."""
-        self._ignored = tuple(os.path.join(folder, "") for folder in (*ignored, *_installed_folders()))
+        self._ignored = (*(os.path.join(folder, "") for folder in ignored), *_installed_prefixes())
         self._owner = threading.local()
+        self._owner.name = None  # pcv's own thread: what it does for nobody is nobody's
         self._reads: dict[str, dict[Read, None]] = {}
         self._edges: dict[str, set[str]] = {}
-        self.import_roots: tuple[str, ...] = ()
-        """Where the project's own modules are looked for."""
+        self.project: tuple[str, ...] = ()
+        """The project's folders, the root first. Outside them only files that are opened count, not looks."""
 
     def install(self) -> None:
         """Start to listen."""
-        sys.addaudithook(self._on_audit)
-        _watch_environment(self._on_variable)
-        self._watch_imports()
+        hooks.install(self)
+
+    # -- owners ------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> str | None:
+        """Under whom this thread's reads are booked now; None where they are not."""
+        owner: str | None = getattr(self._owner, "name", ANYBODY)
+        return owner
 
     @contextmanager
     def owner(self, name: str | None) -> Iterator[None]:
         """Within, this thread's reads are booked under `name` (None: not at all), and `name` under the
         owner outside.
         """
-        outside = self._current()
-        if outside is not None and name is not None:
+        outside = self.current
+        # A pool's thread comes as anybody's; that it works on a target now makes the target nobody else's.
+        if name is not None and outside is not None and outside != ANYBODY:
             self.depends(outside, name)
         self._owner.name = name
         try:
@@ -68,117 +86,117 @@ class Ledger:
         """Whatever `on` reads, `owner` needs as well."""
         self._edges.setdefault(owner, set()).add(on)
 
-    def source(self, owner: str, path: str, data: bytes) -> None:
-        """A module's source was read: these very bytes are what was compiled."""
-        self._book(owner, Read("file", path, hashlib.sha256(data).hexdigest()))
+    def known(self, owner: str) -> bool:
+        """Whether anything has been booked under `owner`."""
+        return owner in self._reads
 
     def of(self, owner: str) -> list[Read]:
         """Everything that `owner` needs, directly or through others."""
-        reached, waiting = {owner}, [owner]
+        reached, waiting = {owner, ANYBODY}, [owner, ANYBODY]
         while waiting:
-            for other in self._edges.get(waiting.pop(), ()):
+            # Copied: a thread that a model left behind may be booking at this very moment.
+            for other in tuple(self._edges.get(waiting.pop(), ())):
                 if other not in reached:
                     reached.add(other)
                     waiting.append(other)
         # One file read at two moments may have been two different files: both reads are told. A digest says
         # more than any stat.
-        booked = {read for name in reached for read in self._reads.get(name, ())}
+        booked = {read for name in reached for read in tuple(self._reads.get(name, ()))}
         hashed = {(read.kind, read.name) for read in booked if read.digest is not None}
         booked = {read for read in booked if read.digest is not None or (read.kind, read.name) not in hashed}
-        return sorted(booked, key=lambda read: (read.kind, read.name, read.digest or "", read.stat or ()))
+        told = booked - _implied(booked)
+        return sorted(told, key=lambda read: (read.kind, read.name, read.digest or "", read.stat or ()))
 
-    def _current(self) -> str | None:
-        return getattr(self._owner, "name", None)
+    # -- what is booked ----------------------------------------------------------------------------
+
+    def source(self, owner: str, path: str, data: bytes) -> None:
+        """A module's source was read: these very bytes are what was compiled."""
+        self._book(owner, Read("file", path, hashlib.sha256(data).hexdigest()))
+
+    def opened(self, owner: str, path: str, flags: int) -> None:
+        """The file at `path` was opened, with the flags of `os.open`, or could not be."""
+        if path.startswith(self._ignored) or path.endswith(".pyc"):
+            return
+        if (flags & os.O_ACCMODE) == os.O_WRONLY or flags & (os.O_TRUNC | os.O_EXCL):
+            return
+        read = _as_found(path)
+        if read is None or (flags & os.O_CREAT and read.kind == "absent"):
+            return  # a folder; or what a build makes itself, which it does not depend on
+        self._note(owner, read)
+
+    def looked(self, owner: str, path: str) -> None:
+        """Somebody asked whether there is something at `path`, and what kind of thing."""
+        if not self.within(path) or path.endswith(".pyc"):
+            return
+        read = _as_found(path)
+        if read is None and os.path.isdir(path):
+            read = Read("file", looks.presence(path), looks.place_digest(os.path.realpath(path)))
+        if read is not None:
+            self._note(owner, read)
+
+    def listed(self, owner: str, path: str) -> None:
+        """The names in the folder `path` were asked for."""
+        if not self.within(path):
+            return
+        try:
+            with os.scandir(path) as entries:
+                digest = looks.listing_digest((entry.name, entry.is_dir()) for entry in entries)
+        except OSError:
+            self.looked(owner, path)
+        else:
+            self._note(owner, Read("file", path, digest))
+
+    def missed(self, owner: str, path: str) -> None:
+        """A file at `path` would have been taken instead of what was found; there is none."""
+        if self.within(path):
+            self._book(owner, Read("absent", path))
+
+    def variable(self, owner: str, name: str, value: str | None) -> None:
+        """An environment variable was looked up; only the digest of its value is kept."""
+        if name not in _OWN_VARIABLES:
+            data = None if value is None else value.encode(errors="surrogateescape")
+            self._note(owner, Read("env", name, None if data is None else hashlib.sha256(data).hexdigest()))
+
+    def ran(self, owner: str, program: str) -> None:
+        """Another program ran, of whose reads nothing is known: every file of the project may be among
+        them.
+        """
+        self._note(owner, Read("program", program))
+        for folder in self.project:
+            self._note(owner, Read("file", looks.tree(folder)))
+
+    def within(self, path: str) -> bool:
+        """Whether `path` is the project's own, and worth a look."""
+        if path.startswith(self._ignored):
+            return False
+        for folder in self.project:
+            if path == folder:
+                return True
+            if path.startswith(folder.rstrip("/") + "/"):
+                return looks.UNLISTED.isdisjoint(path[len(folder) :].split("/"))
+        return False
+
+    def _note(self, owner: str, read: Read) -> None:
+        """Book what was asked for while the code of project modules ran, under these modules as well.
+
+        Any of their functions may keep what it has read (`functools.cache`, a global that is filled once): it
+        is then read for the first target that asks, and nothing is heard of it when the next one does.
+        """
+        self._book(owner, read)
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # the one way to know whose code runs
+        while frame is not None:
+            module = module_owner(str(frame.f_globals.get("__name__")))
+            if module in self._reads:
+                self._book(module, read)
+            frame = frame.f_back
 
     def _book(self, owner: str, read: Read) -> None:
         self._reads.setdefault(owner, {})[read] = None
 
-    def _on_audit(self, event: str, args: tuple[Any, ...]) -> None:
-        owner = self._current() if event == "open" else None
-        if owner is None or not isinstance(args[0], str | bytes):
-            return
-        path = os.path.abspath(os.fsdecode(args[0]))
-        if path.startswith(self._ignored) or path.endswith(".pyc") or os.path.isdir(path):
-            return
-        stat = stat_of(path)
-        flags = args[2] if isinstance(args[2], int) else 0
-        if (flags & os.O_ACCMODE) == os.O_WRONLY or flags & (os.O_TRUNC | os.O_EXCL):
-            return
-        if flags & os.O_CREAT and stat is None:
-            return  # what a build makes itself, it does not depend on
-        self._book(owner, Read("absent", path) if stat is None else Read("file", path, None, stat))
-
-    def _on_variable(self, name: str, value: str | None) -> None:
-        owner = self._current()
-        if owner is not None and name not in _OWN_VARIABLES:
-            digest = (
-                None if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
-            )
-            self._book(owner, Read("env", name, digest))
-
-    def _watch_imports(self) -> None:
-        # Only a module's first import executes it; that a second target needs it too shows in the import
-        # statement alone.
-        real_import, real_import_module = builtins.__import__, importlib.import_module
-
-        # `__import__(name, globals=…)` is called by name too, so these names are not ours to choose.
-        def noting_import(
-            name: str,
-            globals: Any = None,  # noqa: A002
-            locals: Any = None,  # noqa: A002
-            fromlist: Any = (),
-            level: int = 0,
-        ) -> Any:
-            owner = self._current()
-            try:
-                module = real_import(name, globals, locals, fromlist, level)
-            except ModuleNotFoundError as error:
-                self._missed(owner, error.name)
-                raise
-            if owner is not None:
-                package = (globals or {}).get("__package__") or ""
-                base = _absolute(name, package, level)
-                importer = (globals or {}).get("__name__")
-                for imported in (base, *(f"{base}.{item}" for item in fromlist or ())):
-                    self._imported(owner, importer, imported)
-            return module
-
-        def noting_import_module(name: str, package: str | None = None) -> Any:
-            owner = self._current()
-            try:
-                module = real_import_module(name, package)
-            except ModuleNotFoundError as error:
-                self._missed(owner, error.name)
-                raise
-            if owner is not None:
-                self._imported(owner, None, module.__name__)
-            return module
-
-        builtins.__import__ = noting_import
-        importlib.import_module = noting_import_module
-
-    def _missed(self, owner: str | None, name: str | None) -> None:
-        # When such a file comes to be, whoever looked for it has to be built again.
-        if owner is not None and name:
-            for root in self.import_roots:
-                path = os.path.join(root, *name.split("."))
-                for file in (f"{path}.py", os.path.join(path, "__init__.py")):
-                    if not os.path.exists(file):
-                        self._book(owner, Read("absent", file))
-
-    def _imported(self, owner: str, importer: str | None, imported: str) -> None:
-        parts = imported.split(".")
-        for count in range(1, len(parts) + 1):  # `import a.b.c` executes a, a.b and a.b.c
-            name = module_owner(".".join(parts[:count]))
-            if name in self._reads:
-                self.depends(owner, name)
-                if importer is not None and module_owner(importer) in self._reads:
-                    self.depends(module_owner(importer), name)
-
 
 def is_installed(path: str) -> bool:
     """Whether a file belongs to the interpreter or to an installed package, and so to the environment."""
-    return path.startswith(tuple(os.path.join(folder, "") for folder in _installed_folders()))
+    return path.startswith(_installed_prefixes())
 
 
 def module_owner(name: str) -> str:
@@ -186,24 +204,44 @@ def module_owner(name: str) -> str:
     return f"module {name}"
 
 
-def stat_of(path: str) -> Stat | None:
-    """What changes when a file does (mtime_ns, ctime_ns, size, inode), or None where there is none."""
+def _as_found(path: str) -> Read | None:
+    """The read of the file at `path`, or that there is nothing; None for a folder, a pipe, a device.
+
+    What changes when a file does (mtime_ns, ctime_ns, size, inode) stands for its contents, which the daemon
+    hashes.
+    """
     try:
-        info = os.stat(path)
-    except OSError:
+        info = _stat(path)
+    except (OSError, ValueError):
+        return Read("absent", path)
+    if not stat.S_ISREG(info.st_mode):
         return None
-    return (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino)
+    return Read("file", path, None, (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino))
 
 
-def _absolute(name: str, package: str, level: int) -> str:
-    if not level:
-        return name
-    base = package.rsplit(".", level - 1)[0] if level > 1 else package
-    return f"{base}.{name}" if name else base
+def _implied(reads: Iterable[Read]) -> set[Read]:
+    """Those of `reads` that say only that a folder is there, which was listed or of which a file was read.
+
+    Asking a path for its real name looks at every folder on the way to it.
+    """
+    holding: set[str] = set()
+    for read in reads:
+        if read.kind == "file" and not read.name.endswith(("/", looks.TREE)):
+            folder = read.name
+            while folder not in holding and folder != os.path.dirname(folder):
+                holding.add(folder)
+                folder = os.path.dirname(folder)
+    return {
+        read
+        for read in reads
+        if read.name.endswith("/")
+        and (folder := looks.folder_of(read.name)) in holding
+        and read.digest == looks.place_digest(folder)
+    }
 
 
 @functools.cache
-def _installed_folders() -> set[str]:
+def _installed_prefixes() -> tuple[str, ...]:
     """Where the interpreter and installed packages live: those are part of the environment, not of a
     target's reads.
     """
@@ -212,26 +250,5 @@ def _installed_folders() -> set[str]:
     folders = {os.path.abspath(paths[name]) for name in names if name in paths}
     own = {os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.dirname(pcv.__file__)}
     real = {os.path.realpath(folder) for folder in folders}
-    return folders | real | own | {"/proc", "/sys", "/dev", "/etc"}
-
-
-def _watch_environment(note: Callable[[str, str | None], None]) -> None:
-    """Call `note` with the name and value of every variable looked up in `os.environ` from now on.
-
-    Audit events do not tell of them. The mapping keeps its identity (`from os import environ` may have
-    happened long ago); it only gets a class whose look-up tells.
-    """
-    plain = type(os.environ)
-
-    class NotingEnviron(plain):  # type: ignore[misc, valid-type]
-        def __getitem__(self, key: str) -> str:
-            try:
-                value: str = plain.__getitem__(self, key)
-            except KeyError:
-                if isinstance(key, str):
-                    note(key, None)
-                raise
-            note(key, value)
-            return value
-
-    os.environ.__class__ = NotingEnviron
+    everything = folders | real | own | {"/proc", "/sys", "/dev", "/etc"}
+    return tuple(os.path.join(folder, "") for folder in sorted(everything))

@@ -3,7 +3,8 @@
 Importing JAX costs 1 to 3 s; forking a process that has done so costs milliseconds. A process that has
 *started* a JAX backend hangs when it forks, so a zygote never does anything beyond the import. Its children
 live in process groups of their own and die with it (PR_SET_PDEATHSIG on Linux), as it dies when the daemon
-hangs up: nothing is left behind even when the daemon is killed.
+hangs up: nothing is left behind even when the daemon is killed. What a model starts ends with its worker,
+in whatever session it hides: see `descendants`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import warnings
 from contextlib import suppress
 from typing import Any
 
+from pcvd.worker import descendants
 from pcvd.worker.line import Line
 
 _PR_SET_PDEATHSIG = 1
@@ -47,6 +49,7 @@ def main(role: str, socket_path: str, name: str) -> None:
 
 def _serve(line: Line, socket_path: str) -> None:
     children: dict[int, str] = {}
+    descendants.adopt()
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
@@ -60,6 +63,7 @@ def _serve(line: Line, socket_path: str) -> None:
             if wake_read in ready:
                 os.read(wake_read, 4096)
                 _reap(line, children)
+                descendants.kill_all(but=children)
             if line.fileno() in ready and not _obey_all(line, children, socket_path):
                 return
     except OSError:
@@ -67,6 +71,7 @@ def _serve(line: Line, socket_path: str) -> None:
     finally:
         for pid in children:
             _kill(pid)
+        descendants.end_all()
 
 
 def _obey_all(line: Line, children: dict[int, str], socket_path: str) -> bool:
@@ -96,7 +101,7 @@ def _obey(order: dict[str, Any], line: Line, children: dict[int, str], socket_pa
         children[pid] = order["name"]
         return
     try:
-        _become_child(line, order["log"])
+        _become_child(line, order["log"], order["affinity"])
         _live(socket_path, order["name"])
     except BaseException:  # nothing may return into the zygote's loop
         traceback.print_exc()
@@ -104,13 +109,16 @@ def _obey(order: dict[str, Any], line: Line, children: dict[int, str], socket_pa
     os._exit(0)
 
 
-def _become_child(line: Line, log: str) -> None:
+def _become_child(line: Line, log: str, affinity: list[int] | None) -> None:
     parent = os.getppid()
     os.setpgid(0, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(71)  # the zygote died before the line above could take effect
+    if affinity is not None:  # before JAX starts: it makes as many threads as there are CPUs for it
+        os.sched_setaffinity(0, affinity)
+    descendants.adopt()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     line.close()

@@ -1,0 +1,216 @@
+"""Attribution: through what a difference comes, from builds in which one thing was changed at a time.
+
+The result is a cause with its evidence: how many builds differed under each variation. What needs chance to
+show (a race, a random number) is told by its counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pcvd.core.evidence import canonical_digest
+from pcvd.core.model import STAGES, Build
+from pcvd.core.variation import ALL, PROCESS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+RACE = "race"
+_CLEARLY = 0.5
+_TRACED = (
+    "process",
+    "memory-layout",
+    "hash-seed",
+    "order",
+    "thread",
+    "neighbours",
+    RACE,
+    "directory",
+    "affinity",
+)
+_COMPILED = (
+    "process",
+    "order",
+    "neighbours",
+    "thread",
+    "memory-layout",
+    "hash-seed",
+    RACE,
+    "directory",
+    "affinity",
+)
+"""Which cause is named where several variations flip the artifact; what needs no change comes first. While a
+model is traced, another hash seed comes with another memory layout. What the compiler makes of one and the
+same program depends on the order of compilations in the first place, and memory layouts follow from that.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How many builds of one target differed from the reference under one variation, and where first."""
+
+    variation: str
+    how: str
+    builds: int = 0
+    differs: int = 0
+    failed: int = 0
+    first_stage: str | None = None
+
+    @staticmethod
+    def none(variation: str) -> Finding:
+        """A finding without builds yet."""
+        return Finding(variation, ALL[variation].how if variation in ALL else "that overlapped others")
+
+    def plus(self, reference: Build, builds: Sequence[Build], until: str) -> Finding:
+        """This finding with further `builds` counted, compared up to the stage `until`."""
+        first = [first_difference(reference, build, until) for build in builds if build.failure is None]
+        stages = [stage for stage in (self.first_stage, *first) if stage is not None]
+        return Finding(
+            self.variation,
+            self.how,
+            self.builds + len(first),
+            self.differs + sum(stage is not None for stage in first),
+            self.failed + sum(build.failure is not None for build in builds),
+            min(stages, key=STAGES.index, default=None),
+        )
+
+    @property
+    def rate(self) -> float:
+        """The share of builds that differed."""
+        return self.differs / self.builds if self.builds else 0.0
+
+    def told(self) -> dict[str, Any]:
+        """As the status JSON has it."""
+        return {
+            "variation": self.variation,
+            "what": self.how,
+            "builds": self.builds,
+            "differs": self.differs,
+            "failed": self.failed,
+            "first_stage": self.first_stage,
+        }
+
+
+def first_difference(reference: Build, build: Build, until: str) -> str | None:
+    """The first stage up to `until` at which `build` differs from `reference`, or None."""
+    for stage in STAGES[: STAGES.index(until) + 1]:
+        if canonical_digest(build, stage) != canonical_digest(reference, stage):
+            return stage
+    return None
+
+
+def deciding(findings: Mapping[str, Finding], stage: str) -> str | None:
+    """The variation that the cause is named after, or None where none flips the artifact at `stage`.
+
+    Where nothing needs to change for a flip now and then, only what flips it clearly more often is a cause.
+    Overlap is one where nothing else flips it.
+    """
+    flips = [name for name in _precedence(stage) if name in findings and findings[name].differs]
+    alone = [name for name in flips if name != RACE]
+    chance = findings[PROCESS.name].rate if PROCESS.name in findings else 0.0
+    clear = (name for name in alone if findings[name].rate >= chance + _CLEARLY)
+    return next(iter([*clear, *alone, *flips]), None)
+
+
+def kind(findings: Mapping[str, Finding], stage: str) -> str:
+    """The kind of cause that `findings`, by variation, speak for, when `stage` is the first that differs."""
+    flips = deciding(findings, stage)
+    if flips == PROCESS.name:
+        return "random"
+    if flips == "order" and _compiled(stage):
+        return "compile-order"
+    return flips or "unknown"
+
+
+def cause_of(findings: Mapping[str, Finding], stage: str) -> dict[str, Any]:
+    """The cause that `findings` speak for, in the shape of the status JSON; its place is yet to be found."""
+    name = kind(findings, stage)
+    evidence = _counts(findings, stage)
+    return {
+        "kind": name,
+        "kernel": None,
+        "pass": None,
+        "file": None,
+        "line": None,
+        "headline": _headline(name, stage),
+        "text": _headline(name, stage) + (f": {stage} differs {evidence}" if evidence else ""),
+        "place": None,
+        "hint": _advice(name, stage),
+        "workaround": None,
+        "evidence": [one.told() for one in findings.values()],
+        "remarks": [f"{one.failed} builds {one.how} failed" for one in findings.values() if one.failed],
+    }
+
+
+def _compiled(stage: str) -> bool:
+    return STAGES.index(stage) >= STAGES.index("hlo")
+
+
+def _precedence(stage: str) -> tuple[str, ...]:
+    return _COMPILED if _compiled(stage) else _TRACED
+
+
+def _counts(findings: Mapping[str, Finding], stage: str) -> str:
+    """What decides, what else flips the artifact, and how often it flips with nothing changed."""
+    order = _precedence(stage)
+    flips = [one for one in findings.values() if one.differs]
+    flips.sort(key=lambda one: order.index(one.variation))
+    unchanged = findings.get(PROCESS.name)
+    if unchanged is not None and unchanged.builds and not unchanged.differs:
+        flips.append(unchanged)
+    first, *rest = [f"in {one.differs} of {one.builds} {{}}{one.how}" for one in flips] or [""]
+    return (
+        ", ".join([first.format(_builds(flips[0].builds)), *(one.format("") for one in rest)])
+        if flips
+        else ""
+    )
+
+
+def _builds(count: int) -> str:
+    return "build " if count == 1 else "builds "
+
+
+_HEADLINES = {
+    "random": "it does not reproduce itself, even with nothing changed",
+    "memory-layout": "it depends on memory addresses: an id(), or objects that hash by their address",
+    "hash-seed": "it depends on Python's hash seed: the order of a set, or hash() itself",
+    "order": "it depends on which targets its process has traced before it",
+    "thread": "it depends on the thread that traces it: other threads lack configuration of the main thread",
+    "neighbours": "it depends on what else its process has loaded and built",
+    "race": "it differs only where builds overlap: a race",
+    "directory": "it depends on the path of the project",
+    "affinity": "it depends on how many cores the compiler may use",
+}
+_OF_XLA = {
+    "random": "XLA does not reproduce its own result, even with nothing changed",
+    "memory-layout": "XLA's result depends on the memory layout of its process",
+    "hash-seed": "XLA's result depends on the memory layout of its process, which Python's hash seed changes",
+    "compile-order": "XLA's result depends on what its process has compiled before",
+    "thread": "XLA's result depends on the thread that compiles",
+    "race": "XLA's result differs only where compilations overlap",
+}
+
+
+def _headline(cause: str, stage: str) -> str:
+    """What a kind of cause means, in one clause."""
+    told = _OF_XLA.get(cause) if _compiled(stage) else None
+    return told or _HEADLINES.get(cause, "no variation tried so far changes it")
+
+
+_ADVICE = {
+    "random": "seed what is drawn while tracing, or pass it in as an argument",
+    "memory-layout": "sort by something that has a meaning, not by identity",
+    "hash-seed": "iterate over sorted(…) instead of a set, and use hashlib where a number must be stable",
+    "order": "what outlives a trace (a counter, a cache with too loose a key) must not reach the program",
+    "thread": "set it with jax.config.update, or inside the function: contexts are per thread",
+    "neighbours": "importing or tracing another target changes a global that this one reads",
+    "race": "what is read while tracing must not be written by another build: pass it as an argument",
+}
+
+
+def _advice(cause: str, stage: str) -> str | None:
+    """What to do about it; where the program handed to XLA is the same, nothing in the model."""
+    if _compiled(stage):
+        return "the program handed to XLA is the same each time: this is XLA's doing, not the model's"
+    return _ADVICE.get(cause)

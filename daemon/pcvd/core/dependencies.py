@@ -1,0 +1,87 @@
+"""Dependencies: who read which file. Answers what a change of one path concerns, at a cost that does not grow
+with how many paths there are.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+_NOTHING: dict[str, str | None] = {}
+
+
+class Dependencies:
+    """Readers by path, and reads by reader. Paths are absolute."""
+
+    def __init__(self) -> None:
+        self._reads: dict[str, dict[str, str | None]] = {}
+        self._readers: dict[str, set[str]] = {}
+        self._below: dict[str, set[str]] = {}
+        """Per folder, the paths below it that somebody read: a folder that is moved is one change."""
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._readers
+
+    def __iter__(self) -> Iterator[str]:
+        """Every path that somebody read."""
+        return iter(self._readers)
+
+    @property
+    def who(self) -> Collection[str]:
+        """All readers."""
+        return self._reads.keys()
+
+    def put(self, reader: str, reads: Mapping[str, str | None]) -> None:
+        """`reader` has read this, with these digests, and nothing else."""
+        before, self._reads[reader] = self._reads.get(reader, _NOTHING), dict(reads)
+        for path in before.keys() - reads.keys():
+            self._forget(path, reader)
+        for path in reads.keys() - before.keys():
+            self._remember(path, reader)
+
+    def drop(self, reader: str) -> None:
+        """`reader` is no more."""
+        for path in self._reads.pop(reader, _NOTHING):
+            self._forget(path, reader)
+
+    def digest(self, reader: str, path: str) -> str | None:
+        """What `reader` found at `path`; None where nothing was there."""
+        return self._reads[reader][path]
+
+    def readers(self, path: str) -> set[str]:
+        """Who read `path`."""
+        return set(self._readers.get(path, ()))
+
+    def below(self, folder: str) -> set[str]:
+        """The paths below `folder` that somebody read."""
+        return set(self._below.get(folder.rstrip("/") or "/", ()))
+
+    def _remember(self, path: str, reader: str) -> None:
+        if path not in self._readers:
+            for folder in _folders(path):
+                self._below.setdefault(folder, set()).add(path)
+        self._readers.setdefault(path, set()).add(reader)
+
+    def _forget(self, path: str, reader: str) -> None:
+        readers = self._readers[path]
+        readers.discard(reader)
+        if readers:
+            return
+        del self._readers[path]
+        for folder in _folders(path):
+            held = self._below[folder]
+            held.discard(path)
+            if not held:
+                del self._below[folder]
+
+
+def _folders(path: str) -> Iterator[str]:
+    folder = posixpath.dirname(path)
+    while folder not in {"", "/"}:
+        yield folder
+        folder = posixpath.dirname(folder)
+    if folder:
+        yield folder

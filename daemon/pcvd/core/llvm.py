@@ -1,0 +1,87 @@
+"""The canonical form of LLVM IR: without the module's name, and metadata numbered in the order of its use."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pcvd.core.rule import Context, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_ID = re.compile(rb"\A(; ModuleID = )'[^\n]*'$", re.MULTILINE)
+_FILE = re.compile(rb'\A((?:; ModuleID = [^\n]*\n)?source_filename = )"[^"\n]*"$', re.MULTILINE)
+_DEFINITION = re.compile(rb"!(\d+) = ")
+# Texts and comments come first: what looks like a reference inside them is none. A quote within a text is
+# written \22, so the next quote ends it.
+_REFERENCE = re.compile(rb'"[^"\n]*"|;[^\n]*|!(\d+)\b')
+
+
+def _without_names(data: bytes, _context: Context) -> bytes:
+    return _FILE.sub(rb"\1", _ID.sub(rb"\1", data))
+
+
+def _renumbered(data: bytes, _context: Context) -> bytes:
+    lines = data.split(b"\n")
+    defined = {place: found for place, line in enumerate(lines) if (found := _DEFINITION.match(line))}
+    nodes = {found[1]: lines[place][found.end() :] for place, found in defined.items()}
+    order = _in_order_of_use((line for place, line in enumerate(lines) if place not in defined), nodes)
+    if len(nodes) < len(defined) or not set(order) <= set(nodes):
+        return data  # no whole module: a number may mean something that stands elsewhere
+    numbers = {name: b"!%d" % number for number, name in enumerate(order)}
+    renamed = [
+        _REFERENCE.sub(lambda found: numbers[found[1]] if found[1] else found[0], line) for line in lines
+    ]
+    sorted_nodes = sorted((renamed[place] for place in defined), key=_number)
+    for place, line in zip(defined, sorted_nodes, strict=True):
+        renamed[place] = line
+    return b"\n".join(renamed)
+
+
+def _number(line: bytes) -> int:
+    return int(line[1 : line.index(b" = ")])
+
+
+def _in_order_of_use(lines: Iterable[bytes], nodes: dict[bytes, bytes]) -> list[bytes]:
+    """The names of nodes as the module refers to them, then as these refer to further ones; what nothing
+    refers to comes last, as it stands.
+    """
+    order: list[bytes] = []
+    met: set[bytes] = set()
+
+    def meet(names: Iterable[bytes]) -> None:
+        for name in names:
+            if name not in met:
+                met.add(name)
+                order.append(name)
+
+    for line in lines:
+        meet(_references(line))
+    reached = 0
+    for root in (None, *nodes):
+        meet(() if root is None else (root,))
+        while reached < len(order):
+            meet(_references(nodes.get(order[reached], b"")))
+            reached += 1
+    return order
+
+
+def _references(text: bytes) -> Iterator[bytes]:
+    return (found[1] for found in _REFERENCE.finditer(text) if found[1])
+
+
+LLVM = (
+    Rule(
+        "llvm-module-id",
+        "the module's name in the first two lines",
+        "it names the file that the text was parsed from; which kernel it is, the artifact's part says",
+        _without_names,
+    ),
+    Rule(
+        "llvm-metadata-numbers",
+        "the numbers of metadata nodes (!7), and the order in which they are defined",
+        "nodes are numbered per module, as they were met; what they hold and who refers to them stays",
+        _renumbered,
+    ),
+)

@@ -1,0 +1,86 @@
+"""Succession: what a verdict takes over from an earlier one on the same target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pcvd.core.compare import AGREE, DIVERGED, EQUIVALENT, INCONCLUSIVE, UNSTABLE
+from pcvd.core.schedule import SERIAL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcvd.core.model import Judgement
+
+_GRAVITY = (AGREE, EQUIVALENT, UNSTABLE, DIVERGED)
+
+
+def settle(judgement: Judgement, missing: Sequence[str]) -> Judgement:
+    """`judgement`, with agreement that clears nothing turned into what it is.
+
+    A smaller cohort cannot clear what a larger one found: `missing` are neighbours that the target differed
+    beside, and that were not built with it.
+    """
+    if not missing or judgement.verdict not in {AGREE, EQUIVALENT}:
+        return judgement
+    beside = ", ".join(missing)
+    reason = f"it agrees, but it differed beside {beside}, which could not be built with it"
+    return replace(judgement, verdict=INCONCLUSIVE, reason=reason)
+
+
+def puzzling(judgement: Judgement) -> bool:
+    """Whether it differs, and nobody has looked into why. A run that contradicts itself needs no looking."""
+    cause = judgement.cause
+    return cause is not None and not (cause.get("evidence") or cause["kind"] == "run")
+
+
+def inherit(judgement: Judgement, earlier: Judgement) -> Judgement:
+    """`judgement`, with the cause that was found out of an `earlier` one, where that was about the same
+    sources and differed alike.
+    """
+    alike = same_sources(judgement, earlier) and _shape(judgement) == _shape(earlier)
+    return replace(judgement, cause=earlier.cause) if alike and not puzzling(earlier) else judgement
+
+
+def varied(judgement: Judgement, cause: dict[str, Any]) -> Judgement:
+    """`judgement`, with what variations that somebody asked for have changed."""
+    return replace(judgement, evidence=judgement.evidence | {"variations": cause["evidence"]})
+
+
+def same_sources(judgement: Judgement, earlier: Judgement) -> bool:
+    """Whether both are about the very same files, versions and settings."""
+    key = judgement.evidence.get("source_key")
+    return key is not None and key == earlier.evidence.get("source_key")
+
+
+def _shape(judgement: Judgement) -> tuple[Any, ...]:
+    reference = {stage: digests.get(SERIAL.name) for stage, digests in judgement.stages.items()}
+    return judgement.verdict, judgement.differing, reference
+
+
+def accumulate(judgement: Judgement, earlier: Judgement | None) -> Judgement:
+    """`judgement`, with the rounds counted that found the same of the same sources, one after another."""
+    before = earlier
+    if earlier is None or not same_sources(judgement, earlier) or judgement.verdict != earlier.verdict:
+        before = None
+    return _counted(judgement, before, judgement)
+
+
+def soaked(standing: Judgement, found: Judgement) -> Judgement | None:
+    """What stands after one more round over the same sources `found` this; None where that is no evidence.
+
+    What was worse stands: a divergence that shows once in fifty rounds is one, and the fifty-first round does
+    not undo it. Only an edit does, or being asked for.
+    """
+    if INCONCLUSIVE in {found.verdict, standing.verdict} or not same_sources(found, standing):
+        return None
+    worse = _GRAVITY.index(found.verdict) > _GRAVITY.index(standing.verdict)
+    return _counted(found if worse else standing, standing, found)
+
+
+def _counted(stands: Judgement, before: Judgement | None, found: Judgement) -> Judgement:
+    rounds = before.evidence.get("rounds", 1) if before is not None else 0
+    agreed = before.evidence.get("agreed", 0) if before is not None else 0
+    counts = {"rounds": rounds + 1, "agreed": agreed + (found.verdict == AGREE)}
+    return replace(stands, evidence=stands.evidence | counts)

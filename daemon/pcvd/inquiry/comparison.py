@@ -1,0 +1,265 @@
+"""The difference between two builds of a target at one stage, in full: what `pcvctl diff` shows."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcvd.core import leaves
+from pcvd.core.case import REFERENCE, Case, kernel_of, sides
+from pcvd.core.errors import UsageError
+from pcvd.core.model import LOCATIONS, STAGES, Build, Part
+from pcvd.inquiry.reader import Reader, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA = 1
+_MOST_LINES = 20_000
+_WIDTH = 4000  # characters of a line: a constant may be a line of megabytes
+_SUFFIXES = {"jaxpr": ".txt", "stablehlo": ".mlir", "locations": ".mlir", "hlo": ".txt", "executable": ".pb"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to compare; None: the first stage, run or part that differs.
+
+    `raw`: the bytes as the compiler gave them. `whole`: both sides' bytes as well, for another tool.
+    """
+
+    stage: str | None = None
+    left: str | None = None
+    right: str | None = None
+    part: str | None = None
+    raw: bool = False
+    whole: bool = False
+
+
+def compare(case: Case, reader: Reader, wanted: Wanted) -> dict[str, Any]:
+    """The comparison as plain values; `equal` is None where there is nothing to compare.
+
+    Raises UsageError for a stage, run or part that does not exist.
+    """
+    document = unjudged(case.target) | {
+        "verdict": case.judgement.verdict,
+        "round": case.round,
+        "stage": wanted.stage,
+        "form": "raw" if wanted.raw else "canonical",
+        "left": wanted.left,
+        "right": wanted.right,
+        "remarks": [],
+    }
+    _check_stage(case, wanted.stage)
+    names = case.names()
+    if not names:
+        document["remarks"] = ["the builds of this round are gone: check the target again"]
+        return document
+    left_name = _named(wanted.left or (REFERENCE if REFERENCE in names else names[0]), names)
+    left = _first(case, left_name)
+    right_name = _named(wanted.right, names) if wanted.right else _unlike(case, left, left_name, wanted)
+    if right_name is None:
+        document["remarks"] = [f"nothing but {left_name} was built: there is nothing to compare it with"]
+        return document
+    stage = wanted.stage or _stage(case, left, right_name, wanted)
+    right = case.differing_build(right_name, stage, left) if stage else None
+    document |= {"left": left_name, "right": right_name, "stage": stage}
+    if stage is None or right is None:
+        document["equal"] = True
+        document["remarks"] = ["no stage differs"]
+        return document
+    return document | _at(left, right, stage, reader, wanted, (left_name, right_name))
+
+
+def unjudged(target: str) -> dict[str, Any]:
+    """The comparison of a target that was never judged: an open question."""
+    return {
+        "schema": SCHEMA,
+        "target": target,
+        "verdict": None,
+        "round": None,
+        "stage": None,
+        "form": "canonical",
+        "left": None,
+        "right": None,
+        "equal": None,
+        "parts": [],
+        "remarks": ["it was not checked yet"],
+    }
+
+
+# -- choosing ----------------------------------------------------------------------------------------
+
+
+def _check_stage(case: Case, stage: str | None) -> None:
+    built = {
+        artifact.stage for run in case.runs for build in run.of(case.target) for artifact in build.artifacts
+    }
+    if stage is not None and stage not in {*STAGES, LOCATIONS, *built}:
+        raise UsageError(f'there is no stage "{stage}"', hint=f"{', '.join(STAGES)}, or {LOCATIONS}")
+
+
+def _named(name: str, names: tuple[str, ...]) -> str:
+    if name not in names:
+        raise UsageError(f'"{name}" did not build it in its last round', hint=f"there are {', '.join(names)}")
+    return name
+
+
+def _first(case: Case, name: str) -> Build:
+    run = case.run(name)
+    assert run is not None
+    return run.of(case.target)[0]
+
+
+def _unlike(case: Case, left: Build, left_name: str, wanted: Wanted) -> str | None:
+    """The first run that differs from `left` at the wanted stage (None: at any), else the first other one."""
+    others = [name for name in case.names() if name != left_name]
+    stages = [wanted.stage] if wanted.stage else list(STAGES)
+    first = case.judgement.first_stage
+    if first is not None and not wanted.stage:
+        stages.insert(0, first)
+    for stage in stages:
+        for name in others:
+            build = case.differing_build(name, stage, left)
+            if build is not None and _differ(left, build, stage, wanted):
+                return name
+    return next(iter(others), None)
+
+
+def _stage(case: Case, left: Build, right_name: str, wanted: Wanted) -> str | None:
+    """The first stage at which a run's build differs from `left`."""
+    for stage in STAGES:
+        build = case.differing_build(right_name, stage, left)
+        if build is not None and _differ(left, build, stage, wanted):
+            return stage
+    return None
+
+
+def _differ(left: Build, right: Build, stage: str, wanted: Wanted) -> bool:
+    a, b = left.artifact(stage), right.artifact(stage)
+    # A build may have been made up to an earlier stage only: that is no difference.
+    if a is None or b is None:
+        return False
+    return a.raw != b.raw if wanted.raw else a.canonical != b.canonical
+
+
+# -- comparing ---------------------------------------------------------------------------------------
+
+
+def _at(
+    left: Build, right: Build, stage: str, reader: Reader, wanted: Wanted, names: tuple[str, str]
+) -> dict[str, Any]:
+    a, b = left.artifact(stage), right.artifact(stage)
+    remarks = [
+        f"{name} has no {stage}"
+        + (f": {artifact.absent}" if artifact is not None else ": it was not built so far")
+        for name, artifact in zip(names, (a, b), strict=True)
+        if artifact is None or artifact.absent is not None
+    ]
+    if len(remarks) == len(names):
+        return {"remarks": remarks}
+    unequal = list(sides(a, b, raw=wanted.raw))
+    if wanted.part is not None:
+        known = {part.name for artifact in (a, b) if artifact is not None for part in artifact.parts}
+        unequal = [found for found in unequal if _is(wanted.part, stage, found[2])]
+        if not any(_is(wanted.part, stage, name) for name in known):
+            raise UsageError(f'{stage} has no part "{wanted.part}"', hint=_some(sorted(known)))
+    parts = [_part(stage, *found, reader, wanted, names) for found in unequal]
+    return {"equal": not parts, "parts": parts, "remarks": remarks}
+
+
+def _is(wanted: str, stage: str, name: str) -> bool:
+    return wanted in {name, kernel_of(stage, name)}
+
+
+def _some(names: list[str]) -> str:
+    return f"it has {', '.join(names[:8])}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _part(
+    stage: str,
+    left: Part | None,
+    right: Part | None,
+    name: str,
+    reader: Reader,
+    wanted: Wanted,
+    names: tuple[str, str],
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": name,
+        "kernel": kernel_of(stage, name),
+        "left": _side(left, wanted),
+        "right": _side(right, wanted),
+        "leaf": None,
+        "diff": "",
+        "cut": False,
+        "remarks": [],
+    }
+    if left is not None and right is not None:
+        found |= _difference(stage, left, right, reader, wanted, names)
+    else:
+        only = names[0] if left is not None else names[1]
+        found["remarks"] = [f"{name}: only {only} has it"]
+    if wanted.whole:
+        found |= _whole(stage, name, left, right, reader, wanted)
+    return found
+
+
+def _side(part: Part | None, wanted: Wanted) -> dict[str, Any] | None:
+    if part is None:
+        return None
+    return {"digest": part.raw if wanted.raw else part.canonical, "size": part.size, "label": part.label}
+
+
+def _difference(
+    stage: str, left: Part, right: Part, reader: Reader, wanted: Wanted, names: tuple[str, str]
+) -> dict[str, Any]:
+    heading = [f"--- {names[0]}/{stage}/{left.name}", f"+++ {names[1]}/{stage}/{right.name}"]
+    try:
+        leaf = reader.leaf(left, right)
+        if leaf is not None:
+            lines = leaves.told(leaf)
+            return {
+                "leaf": asdict(leaf),
+                "diff": _joined([*heading, *lines]) if lines else "",
+                "remarks": list(leaf.remarks),
+            }
+        delta, remarks = reader.delta(stage, left, right, raw=wanted.raw)
+    except Unreadable as why:
+        return {"remarks": [str(why)]}
+    hunks = delta.unified(width=_WIDTH)
+    lines = list(islice(hunks, _MOST_LINES))
+    left_over = sum(1 for _ in hunks)
+    if left_over:
+        remarks.append(f"{left.name}: {left_over} further lines of the diff are left out")
+    if not lines:
+        remarks.append(f"{left.name}: the bytes differ, yet what can be shown of them is equal")
+    return {
+        "diff": _joined([*heading, *lines]) if lines else "",
+        "cut": bool(left_over),
+        "remarks": remarks,
+        "added": delta.added,
+        "removed": delta.removed,
+    }
+
+
+def _joined(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _whole(
+    stage: str, name: str, left: Part | None, right: Part | None, reader: Reader, wanted: Wanted
+) -> dict[str, Any]:
+    """Both sides' bytes in base64 (None: it cannot be had), and the suffix of a file to put them in."""
+    suffix = _SUFFIXES.get(stage) or Path(name).suffix or ".bin"
+    return {"suffix": suffix, "bytes": list(_bytes((left, right), reader, wanted))}
+
+
+def _bytes(parts: tuple[Part | None, ...], reader: Reader, wanted: Wanted) -> Iterator[str | None]:
+    for part in parts:
+        try:
+            yield None if part is None else b64encode(reader.data(part, raw=wanted.raw)).decode()
+        except Unreadable:
+            yield None

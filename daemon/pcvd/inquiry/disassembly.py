@@ -1,0 +1,88 @@
+"""Object files as text, through whatever disassembler is installed. It is another program, so it may be
+missing, fail, hang, or know nothing of the format: then there is a reason instead of a text.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PATIENCE_S = 30.0
+_LARGEST = 64 << 20  # bytes of text that are looked at
+
+_CODE = {
+    "objdump": ("objdump", "-dr", "--no-show-raw-insn"),
+    "llvm-objdump": ("llvm-objdump", "-dr", "--no-show-raw-insn"),
+    "nvdisasm": ("nvdisasm", "-c"),
+    "cuobjdump": ("cuobjdump", "-sass"),
+}
+_CONTENTS = {"objdump": ("objdump", "-srt"), "llvm-objdump": ("llvm-objdump", "-srt")}
+_TOOLS = {".cubin": ("nvdisasm", "cuobjdump"), ".hsaco": ("llvm-objdump",)}
+_USUAL = ("objdump", "llvm-objdump")
+
+_SYMBOL = re.compile(r"^[0-9a-f]+ (?=<)")
+_ADDRESS = re.compile(r"^(\s*)[0-9a-f]+:\s+")
+_TARGET = re.compile(r"\b(?:0x)?[0-9a-f]+ (<[^>]*>)")
+
+
+class NoDisassembly(Exception):  # a fact to be told, not an error
+    """Why there is no text for an object file, as a sentence."""
+
+
+def code(name: str, data: bytes) -> list[str]:
+    """The instructions in the object file `name`, without addresses. Raises NoDisassembly."""
+    # One instruction more moves all that follow: with their addresses, all of them would differ.
+    return [
+        _TARGET.sub(r"\1", _ADDRESS.sub(r"\1", _SYMBOL.sub("", line))) for line in _through(_CODE, name, data)
+    ]
+
+
+def contents(name: str, data: bytes) -> list[str]:
+    """All sections of the object file `name` in hexadecimal, and its symbols. Raises NoDisassembly."""
+    return _through(_CONTENTS, name, data)
+
+
+def _through(commands: Mapping[str, tuple[str, ...]], name: str, data: bytes) -> list[str]:
+    wanted = [tool for tool in _TOOLS.get(Path(name).suffix, _USUAL) if tool in commands]
+    installed = [tool for tool in wanted if shutil.which(tool)]
+    reason = (
+        f"no disassembler is installed ({' or '.join(wanted)}): sizes and digests are all there is to tell"
+    )
+    for tool in installed:
+        try:
+            return _run(commands[tool], data)
+        except NoDisassembly as failed:
+            reason = str(failed)
+    raise NoDisassembly(reason)
+
+
+def _run(command: tuple[str, ...], data: bytes) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="pcv-") as folder:
+        # The same name for every file: disassemblers print it.
+        Path(folder, "object").write_bytes(data)
+        try:
+            ended = subprocess.run(
+                [*command, "object"],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_PATIENCE_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise NoDisassembly(f"{command[0]} was not done after {_PATIENCE_S:.0f} s") from None
+        except OSError as error:
+            raise NoDisassembly(f"{command[0]} could not be run: {error.strerror}") from None
+    if ended.returncode:
+        said = ended.stderr.decode(errors="replace").strip().splitlines()
+        raise NoDisassembly(f"{command[0]} failed: {said[-1] if said else f'exit status {ended.returncode}'}")
+    if len(ended.stdout) > _LARGEST:
+        raise NoDisassembly(f"{command[0]} printed {len(ended.stdout)} bytes, more than can be compared")
+    return ended.stdout.decode(errors="replace").splitlines()

@@ -1,0 +1,200 @@
+"""Investigations: what a difference comes from. A round's targets are built again with one thing changed at a
+time; what flips the artifact is the cause, and it is followed to a line, a kernel, a compiler pass.
+
+Held after the verdict stands. Its builds run in processes of their own, two at a time, and nothing about them
+is compared by the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pcvd.builders.protocol import Order
+from pcvd.core import cause
+from pcvd.core.cause import RACE, Finding
+from pcvd.core.errors import SetupError
+from pcvd.core.model import STAGES
+from pcvd.core.schedule import CONTROL, parse
+from pcvd.core.variation import ALL, BETWEEN, HASH_SEED, PROCESS, probes
+from pcvd.localisation import Scene, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcvd.blobs import Blobs
+    from pcvd.builders.protocol import Builders
+    from pcvd.core.model import Build, Judgement, Run, TargetSpec
+    from pcvd.core.variation import Probe, Variation
+
+log = structlog.get_logger()
+
+_AT_ONCE = 2
+_MOST_BUILDS = 5
+"""How often the deciding variation is tried, and nothing changed at all, so that chance shows."""
+_REPEAT_FOR_S = 4.0
+"""After this long nothing is repeated any more; each variation is tried once, however long that takes."""
+_MOST_LOCATED = 4
+"""Targets of one investigation whose difference is followed to its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What an investigation found: causes by target, and one run of each variation that was tried."""
+
+    causes: dict[str, dict[str, Any]]
+    runs: tuple[Run, ...]
+
+
+@dataclass(slots=True)
+class _Case:
+    """One target under investigation; `stage` is the last one that is looked at."""
+
+    target: str
+    reference: Build
+    stage: str
+    findings: dict[str, Finding] = field(default_factory=dict)
+    differing: dict[str, Build] = field(default_factory=dict)
+    """Per variation, a build that differs."""
+
+    def count(self, variation: str, builds: Sequence[Build]) -> None:
+        """Compare `builds` of the target with the reference, and count them for a variation."""
+        before = self.findings.get(variation) or Finding.none(variation)
+        self.findings[variation] = before.plus(self.reference, builds, self.stage)
+        for build in builds:
+            if build.failure is None and cause.first_difference(self.reference, build, self.stage):
+                self.differing.setdefault(variation, build)
+
+
+class Investigation:
+    """The differences of one round, looked into."""
+
+    def __init__(
+        self, builders: Builders, blobs: Blobs, root: str, cohort: Sequence[TargetSpec], runs: Sequence[Run]
+    ) -> None:
+        """`cohort` and `runs` are the round's, the reference first."""
+        self._builders, self._blobs, self._root = builders, blobs, root
+        self._specs = {spec.entry: spec for spec in cohort}
+        self._runs = {run.schedule: run for run in runs}
+        self._reference = runs[0]
+        self._challengers = [run.schedule for run in runs if not parse(run.schedule).serial]
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._kept: dict[str, Run] = {}
+        self._until = STAGES[0]
+
+    async def explain(self, judgements: Sequence[Judgement]) -> Explained:
+        """The causes of the differences that `judgements` found. Raises SetupError without workers."""
+        began = time.monotonic()
+        cases = [self._case(one.target, one.first_stage or STAGES[-1]) for one in judgements]
+        for case in cases:
+            self._count_round(case)
+        await self._try(
+            cases, [one for one in BETWEEN if any(one.name not in case.findings for case in cases)]
+        )
+        while time.monotonic() - began < _REPEAT_FOR_S and (wanting := _wanting(cases)):
+            await self._try(cases, wanting)
+        found = {case.target: cause.cause_of(case.findings, case.stage) for case in cases}
+        for case in cases[:_MOST_LOCATED]:
+            scene = self._scene(case)
+            if scene is not None:
+                found[case.target] |= await locate(self._builders, self._blobs, self._root, scene)
+        log.info(
+            "investigated", seconds=time.monotonic() - began, kinds=[one["kind"] for one in found.values()]
+        )
+        return Explained(found, tuple(self._kept.values()))
+
+    async def vary(self, targets: Sequence[str], variations: Sequence[Variation]) -> Explained:
+        """What `variations` change in `targets`, which need not differ. Raises SetupError without workers."""
+        cases = [self._case(target, STAGES[-1]) for target in targets]
+        await self._try(cases, variations)
+        found = {}
+        for case in cases:
+            first = [one.first_stage for one in case.findings.values() if one.first_stage is not None]
+            found[case.target] = cause.cause_of(
+                case.findings, min(first, key=STAGES.index, default=STAGES[-1])
+            )
+        return Explained(found, tuple(self._kept.values()))
+
+    def _case(self, target: str, stage: str) -> _Case:
+        self._until = max(self._until, stage, key=STAGES.index)
+        return _Case(target, self._reference.of(target)[0], stage)
+
+    def _count_round(self, case: _Case) -> None:
+        """What the round itself has tried: overlap, and (its control) another hash seed and memory layout."""
+        for name in self._challengers:
+            if parse(name).overlap > 1:
+                case.count(RACE, self._runs[name].of(case.target))
+        if CONTROL.name in self._runs:
+            case.count(HASH_SEED.name, self._runs[CONTROL.name].of(case.target))
+
+    async def _try(self, cases: Sequence[_Case], variations: Sequence[Variation]) -> None:
+        """One run of each of `variations`, for all cases at once."""
+        targets = [case.target for case in cases]
+        wanted = [probe for variation in variations for probe in self._probes(variation, targets)]
+        async with asyncio.TaskGroup() as group:
+            tried = [group.create_task(self._build(probe)) for probe in wanted]
+        for probe, run in zip(wanted, (task.result() for task in tried), strict=True):
+            if run is None:
+                continue
+            self._kept.setdefault(probe.name, run)
+            last = max(slot.copy for slot in probe.slots)  # a copy before it is the reference's build again
+            for case in cases:
+                if case.target in probe.cohort:
+                    builds = [build for build in run.of(case.target) if build.copy == last or build.failure]
+                    case.count(probe.variation.name, builds)
+
+    def _probes(self, variation: Variation, targets: Sequence[str]) -> list[Probe]:
+        cpu = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        return probes(variation, list(self._specs), targets, self._until, cpu)
+
+    def _order(self, probe: Probe) -> Order:
+        return Order.trying(probe, [self._specs[target] for target in probe.cohort])
+
+    async def _build(self, probe: Probe) -> Run | None:
+        async with self._at_once:
+            try:
+                return (await self._builders.carry_out(self._order(probe))).run
+            except SetupError as error:
+                # One variation that this machine has no means for is no reason to know nothing.
+                log.warning("variation not tried", variation=probe.variation.name, error=str(error))
+                return None
+
+    def _scene(self, case: _Case) -> Scene | None:
+        """Two ways to build the target that differ, for the place to be looked for between them."""
+        decided = cause.deciding(case.findings, case.stage)
+        if decided is None:
+            return None
+        (usual,) = self._probes(PROCESS, [case.target])
+        if decided == RACE:
+            guilty = next(name for name in self._challengers if self._differs(case, self._runs[name]))
+            specs = list(self._specs.values())
+            other = Order.of(specs, parse(guilty), self._challengers.index(guilty))
+        else:
+            other = self._order(self._probes(ALL[decided], [case.target])[0])
+        return Scene(
+            case.target, case.stage, self._order(usual), other, case.reference, case.differing[decided]
+        )
+
+    def _differs(self, case: _Case, run: Run) -> bool:
+        return any(cause.first_difference(case.reference, build, case.stage) for build in run.of(case.target))
+
+
+def _wanting(cases: Sequence[_Case]) -> list[Variation]:
+    """What is worth repeating: what decides and what it is held against; all of them where chance is at play,
+    or may have hidden the one that decides.
+    """
+    names: dict[str, None] = {}
+    for case in cases:
+        decided = cause.deciding(case.findings, case.stage)
+        unchanged = case.findings.get(PROCESS.name)
+        sure = decided in ALL and unchanged is not None and not unchanged.differs
+        chosen = (PROCESS.name, decided) if sure else tuple(one.name for one in BETWEEN)
+        names |= dict.fromkeys(
+            name for name in chosen if name in case.findings and case.findings[name].builds < _MOST_BUILDS
+        )
+    return [ALL[name] for name in names]

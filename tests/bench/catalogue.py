@@ -1,0 +1,64 @@
+"""Repeats the catalogue of causes and counts how often each row came out right: `make catalogue [REPEAT=20]`.
+
+Rows that depend on chance are left out: what they come to now and then says nothing about the tool. The
+counts go to catalogue.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from figures import machine
+
+SUITE = Path(__file__).parents[1] / "catalogue"
+
+
+def main(repeat: int) -> int:
+    """Run the suite `repeat` times; 1 where something came out wrong, or nothing came out at all."""
+    right: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for number in range(1, repeat + 1):
+        outcomes = run()
+        right.update(name for name, fault in outcomes.items() if fault is None)
+        wrong.update(name for name, fault in outcomes.items() if fault is not None)
+        print(f"repetition {number}: {sum(fault is None for fault in outcomes.values())} right", flush=True)
+        for name, fault in outcomes.items():
+            if fault is not None:
+                print(f"  {name}: {fault}", flush=True)
+    rows = {name: {"right": right[name], "wrong": wrong[name]} for name in sorted(right | wrong)}
+    figures = {"machine": machine(), "repetitions": repeat, "wrong": wrong.total(), "rows": rows}
+    Path("catalogue.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    for name, counts in rows.items():
+        print(f"{name:64} {counts['right']:3} right  {counts['wrong']:3} wrong")
+    return 1 if wrong or not right else 0
+
+
+def run() -> dict[str, str | None]:
+    """One run of the suite: for each test that was not skipped, None or what is wrong."""
+    with tempfile.TemporaryDirectory(prefix="pcv-catalogue-") as folder:
+        report = Path(folder, "report.xml")
+        command = [sys.executable, "-m", "pytest", str(SUITE), "--quiet", "-m", "not chance"]
+        done = subprocess.run(
+            [*command, f"--junit-xml={report}", f"--basetemp={folder}/projects"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        if not report.exists():
+            sys.exit(f"the suite did not run (exit code {done.returncode}):\n{done.stdout}")
+        outcomes: dict[str, str | None] = {}
+        for case in ET.parse(report).iter("testcase"):
+            if case.find("skipped") is not None:
+                continue
+            faults = [one.get("message", "") for kind in ("failure", "error") for one in case.iter(kind)]
+            outcomes[case.get("name", "")] = faults[0].partition("\n")[0] if faults else None
+        return outcomes
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(os.environ.get("REPEAT") or 20)))

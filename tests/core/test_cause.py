@@ -1,0 +1,101 @@
+"""Attribution: which cause the counts of variations speak for, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+
+from pcvd.core import cause
+from pcvd.core.cause import RACE, Finding
+from pcvd.core.model import STAGES, Artifact, Build, Failure, Part, digest
+from pcvd.core.variation import BETWEEN
+
+
+def build(failure: Failure | None = None, lacking: tuple[str, ...] = (), **salts: str) -> Build:
+    artifacts = tuple(
+        Artifact.of(stage, [Part(stage, (text := digest(salts.get(stage, "").encode())), text, 1)])
+        for stage in STAGES
+        if stage not in lacking
+    )
+    return Build("m.py:f", 0, 1, "main", 0, 1, 2, "in", artifacts, failure)
+
+
+REFERENCE = build()
+
+
+def found(**counts: tuple[int, int]) -> dict[str, Finding]:
+    """Findings by variation, as (differing, built); all others were tried once and flipped nothing."""
+    named = {name.replace("_", "-"): pair for name, pair in counts.items()}
+    tried = {one.name: named.get(one.name, (0, 1)) for one in BETWEEN} | named
+    return {
+        name: Finding(name, Finding.none(name).how, built, differs)
+        for name, (differs, built) in tried.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("counts", "traced", "compiled"),
+    [
+        ({"order": (5, 5)}, "order", "compile-order"),
+        ({"thread": (5, 5)}, "thread", "thread"),
+        ({"hash_seed": (5, 5)}, "hash-seed", "hash-seed"),
+        ({"memory_layout": (5, 5), "hash_seed": (5, 5)}, "memory-layout", "memory-layout"),
+        ({"neighbours": (5, 5)}, "neighbours", "neighbours"),
+        ({"race": (2, 6)}, "race", "race"),
+        ({"process": (5, 5), "order": (5, 5), "hash_seed": (5, 5), "race": (6, 6)}, "random", "random"),
+        ({"order": (5, 5), "hash_seed": (5, 5), "memory_layout": (5, 5)}, "memory-layout", "compile-order"),
+        ({"process": (1, 5), "order": (5, 5)}, "order", "compile-order"),
+        ({"process": (2, 5), "order": (3, 5), "race": (3, 6)}, "random", "random"),
+        ({"order": (1, 5)}, "order", "compile-order"),
+        ({}, "unknown", "unknown"),
+    ],
+)
+def test_the_kind_of_cause_that_counts_speak_for(counts, traced, compiled):
+    findings = found(**counts)
+    assert cause.kind(findings, "jaxpr") == cause.kind(findings, "stablehlo") == traced
+    assert cause.kind(findings, "llvm") == cause.kind(findings, "hlo") == compiled
+
+
+def test_builds_are_counted_up_to_the_stage_that_matters():
+    one = Finding.none("order").plus(REFERENCE, [build(object="x"), build(), build(output="y")], "object")
+    assert (one.builds, one.differs, one.first_stage) == (3, 1, "object")
+    more = one.plus(REFERENCE, [build(hlo="z")], "object")
+    assert (more.builds, more.differs, more.first_stage) == (4, 2, "hlo")
+
+
+def test_a_build_that_failed_is_neither_evidence_for_nor_against():
+    failed = build(Failure("crash", "it died"))
+    one = Finding.none("thread").plus(REFERENCE, [failed, build()], "output")
+    assert (one.builds, one.differs, one.failed) == (1, 0, 1)
+    assert cause.cause_of({"thread": one}, "jaxpr")["remarks"] == ["1 builds on a pool's thread failed"]
+
+
+def test_a_stage_that_only_one_side_has_differs():
+    assert cause.first_difference(REFERENCE, build(lacking=("llvm",)), "output") == "llvm"
+    assert cause.first_difference(REFERENCE, build(lacking=("llvm",)), "hlo") is None
+
+
+def test_the_sentence_says_what_flips_and_what_does_not():
+    told = cause.cause_of(found(order=(5, 5), process=(0, 5), race=(2, 2)), "object")
+    assert told["text"] == (
+        "XLA's result depends on what its process has compiled before: object differs in 5 of 5 builds"
+        " in another order, in 2 of 2 that overlapped others, in 0 of 5 with nothing changed but the process"
+    )
+    assert told["headline"] == "XLA's result depends on what its process has compiled before"
+    assert "XLA's doing" in told["hint"]
+    assert {one["variation"] for one in told["evidence"]} == {*(one.name for one in BETWEEN), RACE}
+
+
+@pytest.mark.parametrize("stage", ["jaxpr", "stablehlo"])
+@pytest.mark.parametrize("kind", ["order", "thread", "hash_seed", "memory_layout", "process", "race"])
+def test_what_the_model_does_has_advice_that_does_not_blame_the_compiler(stage, kind):
+    told = cause.cause_of(found(**{kind: (1, 1)}), stage)
+    assert told["hint"]
+    assert "XLA" not in told["text"] + told["hint"]
+
+
+def test_without_any_build_nothing_is_claimed():
+    told = cause.cause_of({}, "llvm")
+    assert told["kind"] == "unknown"
+    assert told["text"] == told["headline"]
+    assert told["evidence"] == told["remarks"] == []
+    assert {told[name] for name in ("kernel", "pass", "file", "line", "place", "workaround")} == {None}

@@ -1,0 +1,87 @@
+"""What a verdict takes over from an earlier one, and what it must not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pcvd.core.model import Judgement
+from pcvd.core.succession import accumulate, inherit, puzzling, settle, soaked
+
+FOUND = {"kind": "order", "evidence": [{"variation": "order"}]}
+OPEN = {"kind": "schedule", "text": "not looked into"}
+
+
+def judgement(verdict="diverged", key="k", cause=OPEN, serial="s", **evidence):
+    return Judgement(
+        "m.py:f",
+        verdict,
+        differing=() if verdict == "agree" else ("llvm",),
+        stages={"llvm": {"serial": serial, "threads:2": "t"}},
+        evidence={"source_key": key, **evidence},
+        cause=None if verdict == "agree" else cause,
+    )
+
+
+def test_agreement_clears_nothing_without_the_neighbours_it_differed_beside():
+    assert settle(judgement("agree"), ()).verdict == "agree"
+    kept = settle(judgement("agree"), ("n.py:g",))
+    assert kept.verdict == "inconclusive"
+    assert "beside n.py:g" in kept.reason
+    assert settle(judgement("diverged"), ("n.py:g",)).verdict == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"), [(OPEN, True), (FOUND, False), ({"kind": "run"}, False), (None, False)]
+)
+def test_a_difference_puzzles_until_its_cause_was_looked_for(cause, expected):
+    assert puzzling(replace(judgement(), cause=cause)) is expected
+
+
+def test_a_cause_is_taken_over_for_the_same_sources_that_differ_alike():
+    assert inherit(judgement(), judgement(cause=FOUND)).cause == FOUND
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        judgement(key="other", cause=FOUND),
+        judgement("equivalent", cause=FOUND),
+        judgement(serial="another", cause=FOUND),
+        judgement(cause=OPEN),
+        replace(judgement(cause=FOUND), differing=("object",)),
+        replace(judgement(cause=FOUND), evidence={}),
+    ],
+)
+def test_otherwise_it_is_looked_for_again(earlier):
+    assert inherit(judgement(), earlier).cause == OPEN
+
+
+def test_rounds_add_up_while_they_find_the_same_of_the_same_sources():
+    first = accumulate(judgement("agree"), None)
+    second = accumulate(judgement("agree"), first)
+    assert [one.evidence["rounds"] for one in (first, second)] == [1, 2]
+    assert second.evidence["agreed"] == 2
+    assert accumulate(judgement("diverged"), second).evidence["rounds"] == 1
+    assert accumulate(judgement("agree", key="edited"), second).evidence["rounds"] == 1
+
+
+def test_a_soak_counts_and_keeps_what_was_worse():
+    standing = accumulate(judgement("agree"), None)
+    for _ in range(46):
+        standing = soaked(standing, judgement("agree"))
+    worse = soaked(standing, judgement("diverged"))
+    assert (worse.verdict, worse.evidence["rounds"], worse.evidence["agreed"]) == ("diverged", 48, 47)
+    later = soaked(worse, judgement("agree"))
+    assert (later.verdict, later.evidence["rounds"], later.evidence["agreed"]) == ("diverged", 49, 48)
+    assert later.cause == worse.cause
+
+
+def test_what_could_not_be_compared_is_no_evidence_to_a_soak():
+    assert soaked(judgement("agree"), judgement("inconclusive")) is None
+    assert soaked(judgement("agree"), judgement("agree", key="edited")) is None
+
+
+def test_a_soak_says_nothing_against_what_is_inconclusive():
+    assert soaked(judgement("inconclusive"), judgement("agree")) is None
