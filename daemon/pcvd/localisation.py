@@ -128,7 +128,8 @@ class _Search:
         elif difference.pass_name:
             self._pass = difference.pass_name
             self._proved = await self._prove(self._pass)
-        texts = self._text(left, "hlo"), self._text(right, "hlo")
+        # As the compiler gave them: the names of instructions lead to their lines.
+        texts = self._raw(left, "hlo"), self._raw(right, "hlo")
         self._place = places.in_hlo(*texts, self._optimized(left), self._root)
 
     async def in_kernel(self) -> None:
@@ -189,6 +190,10 @@ class _Search:
     def _text(self, build: Build, stage: str) -> str:
         """The canonical text of the first part at a stage; empty where there is none."""
         return next((self._read(part) for part in _parts(build, stage)), "")
+
+    def _raw(self, build: Build, stage: str) -> str:
+        first = next(iter(_parts(build, stage)), None)
+        return self._blobs.get(first.raw).decode(errors="replace") if first is not None else ""
 
     def _texts(self, build: Build) -> list[tuple[str, str]]:
         return [(part.name, self._read(part)) for part in _parts(build, PASSES)]

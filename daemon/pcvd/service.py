@@ -174,10 +174,14 @@ class Service:
     async def _poll(self) -> None:
         """Look at what the watcher does not see: files that were read elsewhere, and the store's own."""
         known: dict[str, object] = {}
+        paths: list[str] = []
+        about: tuple[object, ...] = ()
         while True:
             await asyncio.sleep(_POLL_S)
             self._store.require()
-            paths = [path for path in self._plan.paths if not self._watch.covers(path)]
+            if about != (self._plan.paths_version, self._watch):
+                about = (self._plan.paths_version, self._watch)
+                paths = [path for path in self._plan.paths if not self._watch.covers(path)]
             stats = await self._files.stats(paths) if paths else {}
             changed = {path for path, stat in stats.items() if known.get(path, stat) != stat}
             known = dict(stats)

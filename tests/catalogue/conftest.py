@@ -8,7 +8,7 @@ import pytest
 MODELS = Path(__file__).parent / "models"
 
 # What a difference is attributed to is asserted in one place, and nowhere while this is False.
-CAUSES_ARE_NAMED = False
+CAUSES_ARE_NAMED = True
 
 
 @pytest.fixture(scope="session")

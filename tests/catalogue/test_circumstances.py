@@ -63,7 +63,9 @@ def test_cores_are_named_when_they_are_asked_for(spread, on_all, assert_cause):
     target = spread.json("explain", "core_count.py:attention", "--vary", "affinity")
     assert target["verdict"] == "agree"
     (tried,) = target["evidence"]["variations"]
-    assert (tried["variation"], tried["differs"], tried["first_stage"]) == ("affinity", tried["builds"], "hlo")
+    assert tried["variation"] == "affinity"
+    assert tried["differs"] == tried["builds"] > 0
+    assert tried["first_stage"] == "hlo"
     assert_cause(target, {None})
 
 

@@ -12,6 +12,7 @@ import pytest
 
 STRICT = "tolerate = []"
 COMPILED = {"llvm", "object"}  # jax 0.12 writes down no LLVM IR
+ANY_COMPILED = {*COMPILED, "executable"}  # where one layout of two comes out again, only numbers in it differ
 
 # How JAX's own threads put arguments on the device shows in the next loop's code, on jax 0.12: one of two
 # layouts, by chance, for all of a process.
@@ -64,9 +65,9 @@ ROWS = {
     "10-beside": Row("its neighbour, which has no loop", "loop.py:table",
              "agree"),
     "10-threads": Row("the same, after arguments were made", "loop_arguments.py:accumulate",
-             "equivalent", COMPILED, BY_LUCK),
+             "equivalent", ANY_COMPILED, BY_LUCK),
     "10-threads-strict": Row("the same where nothing is tolerated", "loop_arguments.py:accumulate",
-             DIFFERENT, COMPILED, BY_LUCK, settings=STRICT),
+             DIFFERENT, ANY_COMPILED, BY_LUCK, settings=STRICT),
     "11": Row("order of object files", "kernels.py:several",
              "agree", project="sound", through=("executable", "object-order")),
     "12": Row("module ids", "kernels.py:attention",
@@ -76,7 +77,7 @@ ROWS = {
     "14": Row("scope names from a counter", "scope_names.py:small",
              "agree", project="sound", through=("locations", "")),
     "14-inner": Row("scope names of whoever traced an inner function first", "inner_names.py:shuffled",
-             {"agree", "equivalent"}, {*COMPILED, "executable", None}, {*BY_LUCK, None}),
+             {"agree", "equivalent"}, {*ANY_COMPILED, None}, {*BY_LUCK, None}),
     "16": Row("choice by timing", "stopwatch.py:tuned",
              {"unstable", "diverged"}, "jaxpr", {"random", "race"}, project="unsound"),
     "17": Row("nondeterministic run of one executable", "random_run.py:sampled",
@@ -127,7 +128,7 @@ def test_verdict(row, come_out):
     assert target["evidence"]["schedules"]["threads:2"]["peak_in_flight"] == 2
     if target["verdict"] != "agree":
         assert "control" in target["evidence"]["schedules"]
-    if target["first_stage"] in COMPILED | {None}:
+    if target["first_stage"] in ANY_COMPILED | {None}:
         assert target["output"]["bitwise"]
 
 

@@ -263,8 +263,10 @@ def test_outputs_may_differ_within_tolerance_where_that_is_allowed():
     deltas = [delta(path="a", max_abs=1e-7, max_rel=1e-6, max_ulps=2.0), delta(path="b", max_abs=2e-7)]
     found = judge(T, runs, facts(LOOSE, deltas))
     assert found.verdict == "equivalent"
+    assert [leaf.pop("path") for leaf in found.output.pop("leaves")] == ["b", "a"]
     assert found.output == {
         "bitwise": False, "max_abs": 2e-7, "max_rel": 1e-6, "max_ulps": 2.0, "within_tolerance": True,
+        "more_leaves": 0,
     }  # fmt: skip
 
 
@@ -298,9 +300,10 @@ def test_tolerances_only_describe_unless_outputs_are_tolerated():
 
 def test_what_has_no_distance_is_described_as_such():
     found = judge(T, [serial(), threads({}, {"output": "x"})], facts(deltas=[delta(within=False)]))
-    assert found.output == {
-        "bitwise": False, "max_abs": None, "max_rel": None, "max_ulps": None, "within_tolerance": False,
-    }  # fmt: skip
+    distances = {"max_abs": None, "max_rel": None, "max_ulps": None, "within_tolerance": False}
+    (leaf,) = found.output.pop("leaves")
+    assert leaf.items() >= {"path": "output", "bitwise": False, **distances}.items()
+    assert found.output == {"bitwise": False, **distances, "more_leaves": 0}
 
 
 def test_leaves_whose_bits_differ_are_to_be_measured():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,8 +13,8 @@ from pcvd.core.chronicle import Chapter
 from pcvd.core.compare import judge
 from pcvd.core.evidence import Facts
 from pcvd.core.explain import Reading
-from pcvd.core.leaves import Leaf
-from pcvd.core.model import STAGES, Artifact, Build, Failure, Judgement, Part, Run, digest
+from pcvd.core.leaves import Leaf, Sample
+from pcvd.core.model import STAGES, Artifact, Build, Failure, Judgement, OutputDelta, Part, Run, digest
 
 F, G = "m.py:f", "m.py:g"
 TOLERATED = ("llvm", "object", "executable")
@@ -210,25 +211,92 @@ def test_a_stage_absent_everywhere_is_no_evidence_and_absent_on_one_side_a_diffe
     assert [one["only"] for one in found["parts"]] == ["reference"]
 
 
-def test_outputs_are_told_by_leaf_and_run():
-    def with_output(*texts):
-        return build(output=[part(text, f"[{n}]", "float32[2]") for n, text in enumerate(texts)])
+def with_output(*texts):
+    return build(output=[part(text, f"[{n}]", "float32[2]") for n, text in enumerate(texts)])
 
-    found = case(
+
+def apart(schedule, text, max_abs, **changed):
+    """What was measured of a leaf with that text, the second of the outputs."""
+    content = part(text, "[1]", "float32[2]")
+    measured = {"max_rel": 0.25, "max_ulps": 3.0, "differing": 1, "elements": 2, "first": (1,)}
+    return OutputDelta(
+        schedule, content.name, content.label, False, max_abs=max_abs, **measured | changed,
+        digest=content.canonical,
+    )  # fmt: skip
+
+
+def judged(*runs, deltas, kept=True):
+    """A case whose verdict rests on these distances; `kept`: its builds are there still."""
+    found = case(*runs, judgement=judge(F, runs, Facts(TOLERATED, {F: deltas}, {})))
+    return found if kept else replace(found, runs=())
+
+
+def test_outputs_are_told_by_leaf_and_run():
+    found = judged(
         run("serial", with_output("a", "b")),
         concurrent("threads:2", with_output("a", "c")),
         run("control", with_output("a", "b")),
+        deltas=[apart("threads:2", "c", 0.5)],
     )
     (pair,) = explain.wanted(found)
-    leaf = Leaf(elements=2, differing=1, max_abs=0.5, max_rel=0.25, max_ulps=3.0)
+    leaf = Leaf(2, 1, (Sample("[1]", "1.0", "1.5"),))
     same, other = explain.document(found, {pair: Reading(leaf=leaf)})["outputs"]
     assert same == {
         "path": "[0]", "label": "float32[2]", "bitwise": True,
         "runs": {"threads:2": {"bitwise": True}, "control": {"bitwise": True}},
     }  # fmt: skip
     assert other["runs"]["control"] == {"bitwise": True}
-    apart = other["runs"]["threads:2"]
-    assert (apart["bitwise"], apart["max_abs"], apart["max_ulps"], apart["differing"]) == (False, 0.5, 3.0, 1)
+    assert other["runs"]["threads:2"] == {
+        "bitwise": False, "elements": 2, "differing": 1,
+        "max_abs": 0.5, "max_rel": 0.25, "max_ulps": 3.0, "within_tolerance": False,
+        "samples": [{"index": "[1]", "left": "1.0", "right": "1.5"}], "remarks": [],
+    }  # fmt: skip
+
+
+def test_a_leaf_that_was_not_looked_into_still_has_what_was_measured():
+    runs = run("serial", with_output("a", "b")), concurrent("threads:2", with_output("a", "c"))
+    found = judged(*runs, deltas=[apart("threads:2", "c", math.inf)])
+    told = explain.document(found, {})["outputs"][1]["runs"]["threads:2"]
+    assert (told["max_abs"], told["differing"], told["elements"], told["samples"]) == (math.inf, 1, 2, [])
+
+
+def test_a_variation_has_a_distance_where_its_bits_are_those_of_a_schedule():
+    runs = run("serial", with_output("a", "b")), concurrent("threads:2", with_output("a", "c"))
+    found = judged(*runs, deltas=[apart("threads:2", "c", 0.5)])
+    varied = run("order", with_output("a", "c")), run("hash-seed", with_output("a", "d"))
+    found = replace(found, runs=(*found.runs, *varied))
+    readings = {pair: Reading(leaf=Leaf(2, 2)) for pair in explain.wanted(found)}
+    told = explain.document(found, readings)["outputs"][1]["runs"]
+    assert told["order"] == told["threads:2"]
+    assert (told["hash-seed"]["differing"], told["hash-seed"]["max_abs"]) == (2, None)
+
+
+def test_of_copies_that_differ_from_each_other_the_farthest_is_told():
+    race = run("threads:2", with_output("a", "c"), with_output("a", "d"), order=(F, F))
+    runs = run("serial", with_output("a", "b")), race, run("control", with_output("a", "b"))
+    measured = [apart("threads:2", "c", 0.5), apart("threads:2", "d", 2.0)]
+    for deltas in (measured, measured[::-1]):
+        told = explain.document(judged(*runs, deltas=deltas), {})["outputs"][1]["runs"]["threads:2"]
+        assert told["max_abs"] == 2.0
+        assert told["remarks"] == ["its copies differ from each other: the farthest is shown"]
+
+
+def test_distances_outlive_the_builds():
+    runs = run("serial", with_output("a", "b")), concurrent("threads:2", with_output("a", "c"))
+    found = judged(*runs, deltas=[apart("threads:2", "c", 0.5)], kept=False)
+    (leaf,) = explain.document(found, {})["outputs"]
+    assert (leaf["path"], leaf["label"], leaf["bitwise"]) == ("[1]", "float32[2]", False)
+    assert (leaf["runs"].keys(), leaf["runs"]["threads:2"]["max_abs"]) == ({"threads:2"}, 0.5)
+
+
+def test_a_verdict_of_an_older_version_has_no_distances():
+    runs = run("serial", with_output("a", "b")), concurrent("threads:2", with_output("a", "c"))
+    output = {"bitwise": False, "max_abs": 0.5, "max_rel": None, "within_tolerance": False}
+    found = case(*runs, output=output)
+    readings = {pair: Reading(leaf=Leaf(2, 1)) for pair in explain.wanted(found)}
+    told = explain.document(found, readings)["outputs"][1]["runs"]["threads:2"]
+    assert (told["differing"], told["elements"], told["max_abs"], told["max_ulps"]) == (1, 2, None, None)
+    assert explain.document(replace(found, runs=()), {})["outputs"] == []
 
 
 def test_other_source_positions_are_told_and_never_a_difference():

@@ -115,6 +115,7 @@ ENTRY %main (x: f32[2]) -> f32[2] {
 IRRELEVANT = {
     "stack-frames": (b"line=21", b"line=22"),
     "metadata": (b"jit(f)/s", b"jit(f)/layer_7/s"),
+    "instruction-names": (b"%s =", b"%sine.7 ="),
 }
 
 

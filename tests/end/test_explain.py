@@ -88,7 +88,12 @@ def test_a_program_that_differs_is_shown_line_by_line(project):
     assert any(line.startswith("-") for line in excerpt)
     assert any(line.startswith("+") for line in excerpt)
     (leaf,) = document["outputs"]
-    assert leaf["runs"]["threads:2"]["differing"] == 4
+    apart = leaf["runs"]["threads:2"]
+    assert (apart["differing"], apart["elements"], apart["within_tolerance"]) == (4, 4, False)
+    (status,) = (one for one in project.json("status")["targets"] if one["target"] == SCALED)
+    measured = [one for one in status["output"]["leaves"] if one["schedule"] == "threads:2"]
+    assert apart["max_abs"] == max(one["max_abs"] for one in measured) > 0
+    assert apart["max_ulps"] is not None
     shown = project.pcvctl("explain", SCALED)
     assert shown.returncode == 1
     assert "the jaxpr is what differs first" in shown.stdout
@@ -103,7 +108,7 @@ def test_diff(project):
     assert project.pcvctl("diff", PLAIN, "hlo", "--schedule", "threads:2", "serial").stdout == ""
     assert project.pcvctl("diff", PLAIN, "executable", "--raw").returncode == 1  # raw ones always differ
     output = project.pcvctl("diff", SCALED, "output")
-    assert "4 of 4 elements differ" in output.stdout
+    assert "4 of 4 elements differ, at most " in output.stdout
 
 
 def test_diff_through_another_tool(project):

@@ -11,7 +11,7 @@ import pytest
 from pcvd.blobs import Blobs
 from pcvd.core.compare import judge
 from pcvd.core.evidence import Facts
-from pcvd.core.model import Artifact, Build, Part, Run, TargetSpec
+from pcvd.core.model import Artifact, Build, OutputDelta, Part, Run, TargetSpec
 from pcvd.inquiry import Inquiry
 from pcvd.store import RoundRecord, Store
 
@@ -70,9 +70,10 @@ class Records:
             schedule, tuple(build.target for build in builds), builds, "zygote", 1, (0,), (ENVIRONMENT,)
         )
 
-    def record(self, *runs, targets=(F,), tolerate=("llvm", "object", "executable"), cause=None):
-        """Record one round, and judge `targets` by it."""
-        judgements = [judge(target, runs, Facts(tolerate, {}, {})) for target in targets]
+    def record(self, *runs, targets=(F,), tolerate=("llvm", "object", "executable"), cause=None, deltas=()):
+        """Record one round, and judge `targets` by it and by these distances."""
+        measured = dict.fromkeys(targets, deltas)
+        judgements = [judge(target, runs, Facts(tolerate, measured, {})) for target in targets]
         if cause is not None:
             judgements = [replace(one, cause=cause) for one in judgements]
         done = RoundRecord(
@@ -116,6 +117,12 @@ class Records:
             file.write(b"not what its name promises")
 
 
+def measured(schedule, build, **distances):
+    """What a worker tells of how far the only leaf of a build's output is from the reference's."""
+    (leaf,) = build.artifact("output").parts
+    return OutputDelta(schedule, leaf.name, leaf.label, False, **distances, digest=leaf.canonical)
+
+
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
     (tmp_path / ".pcv" / "objects").mkdir(parents=True)
@@ -127,10 +134,12 @@ def records(tmp_path: Path) -> Records:
 def twice(records):
     """Record a serial build and two concurrent ones that differ from it as told; the concurrent build."""
 
-    def make(cause=None, raws=None, **changed):
+    def make(cause=None, raws=None, distances=None, **changed):
         serial = records.build()
         other = records.build(raws=raws, **changed)
-        records.record(records.run("serial", serial), records.run("threads:2", other, other), cause=cause)
+        deltas = [measured("threads:2", other, **distances)] if distances else []
+        runs = records.run("serial", serial), records.run("threads:2", other, other)
+        records.record(*runs, cause=cause, deltas=deltas)
         return other
 
     return make

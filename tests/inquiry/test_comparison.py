@@ -44,12 +44,29 @@ def test_where_nothing_differs_the_raw_forms_may(records, twice):
     assert "+HloModule jit_f, id=2" in document["parts"][0]["diff"]
 
 
+THREE = b"\0\0\x80?\0\0@@"
+MEASURED = {"max_abs": 1.0, "max_rel": 0.5, "max_ulps": 4194304.0}
+
+
 def test_outputs_are_shown_element_by_element(records, twice):
-    twice(output=b"\0\0\x80?\0\0@@")
+    twice(output=THREE, distances=MEASURED)
     (part,) = records.ask("diff", stage="output")["parts"]
-    assert part["leaf"]["differing"] == 1
+    assert part["leaf"].items() >= {"elements": 2, "differing": 1, **MEASURED}.items()
+    apart = "@@ 1 of 2 elements differ, at most 1 apart, 0.5 relative, 4194304 ULPs @@"
+    assert part["diff"].splitlines()[2:] == [apart, "-[1] 2.0", "+[1] 3.0"]
+    (backwards,) = records.ask("diff", stage="output", left="threads:2", right="serial")["parts"]
+    assert backwards["diff"].splitlines()[2:] == [apart, "-[1] 3.0", "+[1] 2.0"]
+
+
+def test_between_two_challengers_nothing_was_measured(records):
+    serial, three, none = records.build(), records.build(output=THREE), records.build(output=bytes(8))
+    runs = [records.run("serial", serial)]
+    runs += [records.run(f"threads:{1 + one}", build, build) for one, build in ((1, three), (2, none))]
+    records.record(*runs)
+    (part,) = records.ask("diff", stage="output", left="threads:2", right="threads:3")["parts"]
+    assert part["leaf"]["max_abs"] is None
     assert part["diff"].splitlines()[2:] == [
-        "@@ 1 of 2 elements differ, at most 1 apart, 0.5 relative, 4194304 ULPs @@", "-[1] 2.0", "+[1] 3.0"
+        "@@ 2 of 2 elements differ @@", "-[0] 1.0", "-[1] 3.0", "+[0] 0.0", "+[1] 0.0"
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
@@ -14,7 +15,8 @@ F = "m.py:f"
 
 
 def test_an_explanation_shows_the_beginning_of_each_difference(records, twice):
-    twice(hlo=b"HloModule jit_f\nadd\nsub\n", output=b"\0\0\x80?\0\0@@")
+    distances = {"max_abs": math.inf, "max_ulps": 3.0, "differing": 1, "elements": 2, "first": (1,)}
+    twice(hlo=b"HloModule jit_f\nadd\nsub\n", output=b"\0\0\x80?\0\0@@", distances=distances)
     document = records.ask("explain")
     hlo = document["stages"][0]
     assert (document["first_stage"], hlo["stage"], hlo["state"]) == ("hlo", "hlo", "differs")
@@ -22,7 +24,11 @@ def test_an_explanation_shows_the_beginning_of_each_difference(records, twice):
     assert (part["added"], part["removed"]) == (1, 1)
     assert part["excerpt"] == ["@@ -2,2 +2,2 @@", " add", "-mul", "+sub"]
     apart = document["outputs"][0]["runs"]["threads:2"]
-    assert (apart["differing"], apart["elements"], apart["max_abs"]) == (1, 2, 1.0)
+    assert (apart["differing"], apart["elements"]) == (1, 2)
+    # What was measured is told, infinite as it may be, and not what could be made of the bytes again.
+    assert (apart["max_abs"], apart["max_rel"], apart["max_ulps"]) == (math.inf, None, 3.0)
+    (leaf,) = document["output"]["leaves"]
+    assert (leaf["max_abs"], leaf["first"], document["output"]["max_abs"]) == (math.inf, [1], math.inf)
     assert apart["samples"] == [{"index": "[1]", "left": "2.0", "right": "3.0"}]
     assert document["fresh"] is False
 

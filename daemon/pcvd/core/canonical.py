@@ -13,6 +13,7 @@ import re
 
 from pcvd.core.executable import EXECUTABLE
 from pcvd.core.llvm import LLVM
+from pcvd.core.renaming import INSTRUCTION_NAMES
 from pcvd.core.rule import Context, Rule
 
 __all__ = ["RULES", "Context", "Rule", "canonicalize"]
@@ -55,6 +56,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             lambda data, _: _FROZENSET.sub(_in_order, data),
         ),
     ),
+    "hlo": (INSTRUCTION_NAMES,),
     "llvm": LLVM,
     "executable": EXECUTABLE,
 }

@@ -21,6 +21,8 @@ class Dependencies:
         self._readers: dict[str, set[str]] = {}
         self._below: dict[str, set[str]] = {}
         """Per folder, the paths below it that somebody read: a folder that is moved is one change."""
+        self.version = 0
+        """Grows whenever another path is read, or one is read no more."""
 
     def __contains__(self, path: str) -> bool:
         return path in self._readers
@@ -61,6 +63,7 @@ class Dependencies:
 
     def _remember(self, path: str, reader: str) -> None:
         if path not in self._readers:
+            self.version += 1
             for folder in _folders(path):
                 self._below.setdefault(folder, set()).add(path)
         self._readers.setdefault(path, set()).add(reader)
@@ -71,6 +74,7 @@ class Dependencies:
         if readers:
             return
         del self._readers[path]
+        self.version += 1
         for folder in _folders(path):
             held = self._below[folder]
             held.discard(path)

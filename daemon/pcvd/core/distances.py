@@ -1,4 +1,4 @@
-"""Distances of output leaves as a verdict keeps them: measured once, in a worker, and looked up ever after."""
+"""Distances of output leaves as a verdict keeps them: measured once, in a worker, and looked up since."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pcvd.core.model import OutputDelta, Part
 
 MOST = 200
-"""Leaves that a verdict keeps the distances of: a training step may return thousands, under every schedule."""
+"""Leaves that a verdict keeps the distances of: a training step returns thousands, under every schedule."""
 
 MEASURES = ("max_abs", "max_rel", "max_ulps", "within_tolerance")
 
@@ -67,7 +67,9 @@ class Distances:
         last = len(self._records)
         if left is None or right is None:
             return last
-        others = [theirs for mine, theirs in ((left, right), (right, left)) if _content(mine) in self._reference]
+        others = [
+            theirs for mine, theirs in ((left, right), (right, left)) if _content(mine) in self._reference
+        ]
         return min((self._places.get(_content(other), last) for other in others), default=last)
 
 

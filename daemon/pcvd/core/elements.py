@@ -1,4 +1,4 @@
-"""One element of an array as people read it, from its bytes: in plain Python, since the daemon has no NumPy."""
+"""An element of an array as people read it, from its bytes; in plain Python: the daemon has no NumPy."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ _MOST_NAMED = 50
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was seen of a differing part: lines only one side has, the beginning of a diff, elements of a leaf,
-    and why something of it could not be seen.
+    """What was seen of a differing part: lines only one side has, the beginning of a diff, elements of an
+    array, and why something of it could not be seen.
     """
 
     added: int | None = None
@@ -175,7 +175,9 @@ def _outputs(case: Case, readings: Mapping[Pair, Reading]) -> Iterator[dict[str,
         pairs.setdefault(pair.name, []).append(pair)
     compared = [name for name, state in case.states(OUTPUT).items() if state in {IDENTICAL, DIFFERS}]
     labels = {part.name: part.label for part in (mine.parts if mine is not None else ())}
-    labels |= {name: own[0].right.label for name, own in pairs.items() if own[0].left is None and own[0].right}
+    labels |= {
+        name: own[0].right.label for name, own in pairs.items() if own[0].left is None and own[0].right
+    }
     for name, label in labels.items():
         own = sorted(pairs.get(name, ()), key=lambda pair: distances.rank(pair.left, pair.right))
         yield {
@@ -196,7 +198,7 @@ def _apart(
     reading = readings.get(own[0]) or Reading()
     found = leaves.plain(reading.leaf or Leaf(), distances.between(own[0].left, own[0].right))
     others = ["its copies differ from each other: the farthest is shown"] if len(own) > 1 else []
-    return {"bitwise": False, **found, "remarks": [*dict.fromkeys((*found["remarks"], *reading.remarks)), *others]}
+    return {"bitwise": False, **found, "remarks": [*reading.remarks, *others]}
 
 
 def _remembered(case: Case) -> Iterator[dict[str, Any]]:

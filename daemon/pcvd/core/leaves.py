@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 from dataclasses import dataclass
 from itertools import compress, count, islice
-from operator import ne
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core import elements
@@ -21,7 +19,7 @@ from pcvd.core.distances import MEASURES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_BLOCK = 1 << 12  # elements
+_BLOCK = 1 << 16  # elements
 _SAMPLES = 8
 _SAID = {"max_abs": ", at most {:.3g} apart", "max_rel": ", {:.3g} relative", "max_ulps": ", {:.0f} ULPs"}
 
@@ -65,14 +63,16 @@ def compare(left_label: str, left: bytes, right_label: str, right: bytes) -> Lea
     number = math.prod(shape)
     size = len(left) // number if number else 0
     if len(left) != len(right) or len(left) != size * number:
-        return Leaf(number, remarks=(f"{len(left)} bytes on one side, {len(right)} on the other",))
+        return Leaf(remarks=(f"{len(left)} bytes on one side, {len(right)} on the other",))
     dtype = left_label.partition("[")[0]
-    unequal = _unequal(left, right, size)
-    samples = []
-    for place in islice(unequal, _SAMPLES):
-        pair = [side[place * size : (place + 1) * size] for side in (left, right)]
-        samples.append(Sample(_index(place, shape), *elements.shown(dtype, *pair)))
-    return Leaf(number, len(samples) + sum(1 for _ in unequal), tuple(samples))
+    differing = 0
+    samples: list[Sample] = []
+    for start, mask in _unequal(left, right, size):
+        differing += len(mask) - mask.count(0)
+        for place in islice(compress(count(start), mask), _SAMPLES - len(samples)):
+            pair = [side[place * size : (place + 1) * size] for side in (left, right)]
+            samples.append(Sample(_index(place, shape), *elements.shown(dtype, *pair)))
+    return Leaf(number, differing, tuple(samples))
 
 
 def plain(leaf: Leaf, distance: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -109,14 +109,20 @@ def _shape(label: str) -> tuple[int, ...] | None:
     return tuple(int(size) for size in sizes[:-1].split(",") if size)
 
 
-def _unequal(left: bytes, right: bytes, size: int) -> Iterator[int]:
-    """The places of the elements of `size` bytes that differ."""
-    one = struct.Struct(f"{size}s")
+def _unequal(left: bytes, right: bytes, size: int) -> Iterator[tuple[int, bytes]]:
+    """Where elements of `size` bytes differ: the place of a block of them, and a byte for each of its
+    elements, which is zero where both sides are equal.
+    """
     block = size * _BLOCK
     for start in range(0, len(left), block or 1):
-        sides = [side[start : start + block] for side in (left, right)]
-        if sides[0] != sides[1]:
-            yield from compress(count(start // size), map(ne, *map(one.iter_unpack, sides)))
+        one, other = left[start : start + block], right[start : start + block]
+        if one == other:
+            continue
+        # Arithmetic on whole blocks is thirty times as fast as a loop over its elements.
+        unlike = 0
+        for byte in range(size):
+            unlike |= int.from_bytes(one[byte::size]) ^ int.from_bytes(other[byte::size])
+        yield start // size, unlike.to_bytes(len(one) // size)
 
 
 def _index(flat: int, shape: tuple[int, ...]) -> str:

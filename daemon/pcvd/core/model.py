@@ -273,7 +273,7 @@ class OutputDelta:
     `path` is the leaf's place in the result pytree. `max_abs`, `max_rel` and `max_ulps` are None where the
     leaf has no such distance (shapes differ, integers have no ULPs) and infinite where exactly one side is a
     NaN or an infinity. `differing` of its `elements` have other bits, the first of them at index `first`.
-    `digest` is the SHA-256 of the leaf that was measured: copies under one schedule may differ from each other.
+    `digest` is the SHA-256 of the leaf that was measured: a schedule's copies may differ from each other.
     """
 
     schedule: str

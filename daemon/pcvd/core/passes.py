@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pcvd.core.hlo import METADATA, STRING, Module, instructions_of
 from pcvd.core.model import digest
+from pcvd.core.renaming import INSTRUCTION_NAMES
 from pcvd.core.rule import Context, Rule
 
 if TYPE_CHECKING:
@@ -193,10 +194,9 @@ RULES = (
         why="they tell where it comes from, and nothing of what it computes",
         apply=_without(_METADATA, rb"\1"),
     ),
+    INSTRUCTION_NAMES,
 )
-"""What differs between the dumps of two equal builds, in the style of the stages' rules. Names of
-instructions and computations stay: they are numbered within their module, the same way in every build.
-"""
+"""What differs between the dumps of two equal builds, in the style of the stages' rules."""
 
 REQUIRED = {
     "copy-insertion": "without it loops write over values that are still read: wrong results, or no end",

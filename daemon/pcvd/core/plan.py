@@ -116,6 +116,11 @@ class Plan:
         """Every file that some target or some discovery read."""
         return frozenset((*self._read, *self._sources))
 
+    @property
+    def paths_version(self) -> tuple[int, int]:
+        """Another one whenever `paths` are others."""
+        return self._read.version, self._sources.version
+
     def concerned(self, path: str) -> set[str]:
         """`path` itself where some target or discovery read it, or the paths below it that were read,
         where it is a folder. While an order is under way nobody knows yet what it reads.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from pcvd.core.model import LOCATIONS, STAGES, Build, Part
 from pcvd.inquiry.reader import Reader, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pcvd.core.distances import Distances
 
 SCHEMA = 1
 _MOST_LINES = 20_000
@@ -70,7 +70,8 @@ def compare(case: Case, reader: Reader, wanted: Wanted) -> dict[str, Any]:
         document["equal"] = True
         document["remarks"] = ["no stage differs"]
         return document
-    return document | _at(left, right, stage, reader, wanted, (left_name, right_name))
+    comparison = _Comparison(case.distances(), reader, wanted, stage, (left_name, right_name))
+    return document | comparison.of(left, right)
 
 
 def unjudged(target: str) -> dict[str, Any]:
@@ -148,118 +149,112 @@ def _differ(left: Build, right: Build, stage: str, wanted: Wanted) -> bool:
 # -- comparing ---------------------------------------------------------------------------------------
 
 
-def _at(
-    left: Build, right: Build, stage: str, reader: Reader, wanted: Wanted, names: tuple[str, str]
-) -> dict[str, Any]:
-    a, b = left.artifact(stage), right.artifact(stage)
-    remarks = [
-        f"{name} has no {stage}"
-        + (f": {artifact.absent}" if artifact is not None else ": it was not built so far")
-        for name, artifact in zip(names, (a, b), strict=True)
-        if artifact is None or artifact.absent is not None
-    ]
-    if len(remarks) == len(names):
-        return {"remarks": remarks}
-    unequal = list(sides(a, b, raw=wanted.raw))
-    if wanted.part is not None:
-        known = {part.name for artifact in (a, b) if artifact is not None for part in artifact.parts}
-        unequal = [found for found in unequal if _is(wanted.part, stage, found[2])]
-        if not any(_is(wanted.part, stage, name) for name in known):
-            raise UsageError(f'{stage} has no part "{wanted.part}"', hint=_some(sorted(known)))
-    parts = [_part(stage, *found, reader, wanted, names) for found in unequal]
-    return {"equal": not parts, "parts": parts, "remarks": remarks}
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Two runs, by name, at one stage, and what it takes to compare their parts."""
 
+    distances: Distances
+    reader: Reader
+    wanted: Wanted
+    stage: str
+    names: tuple[str, str]
 
-def _is(wanted: str, stage: str, name: str) -> bool:
-    return wanted in {name, kernel_of(stage, name)}
+    def of(self, left: Build, right: Build) -> dict[str, Any]:
+        a, b = left.artifact(self.stage), right.artifact(self.stage)
+        remarks = [
+            f"{name} has no {self.stage}"
+            + (f": {artifact.absent}" if artifact is not None else ": it was not built so far")
+            for name, artifact in zip(self.names, (a, b), strict=True)
+            if artifact is None or artifact.absent is not None
+        ]
+        if len(remarks) == len(self.names):
+            return {"remarks": remarks}
+        unequal = list(sides(a, b, raw=self.wanted.raw))
+        if self.wanted.part is not None:
+            known = {part.name for artifact in (a, b) if artifact is not None for part in artifact.parts}
+            unequal = [found for found in unequal if self._is_wanted(found[2])]
+            if not any(self._is_wanted(name) for name in known):
+                raise UsageError(f'{self.stage} has no part "{self.wanted.part}"', hint=_some(sorted(known)))
+        parts = [self._part(*found) for found in unequal]
+        return {"equal": not parts, "parts": parts, "remarks": remarks}
+
+    def _is_wanted(self, name: str) -> bool:
+        return self.wanted.part in {name, kernel_of(self.stage, name)}
+
+    def _part(self, left: Part | None, right: Part | None, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "name": name,
+            "kernel": kernel_of(self.stage, name),
+            "left": self._side(left),
+            "right": self._side(right),
+            "leaf": None,
+            "diff": "",
+            "cut": False,
+            "remarks": [],
+        }
+        if left is not None and right is not None:
+            found |= self._difference(left, right)
+        else:
+            only = self.names[0] if left is not None else self.names[1]
+            found["remarks"] = [f"{name}: only {only} has it"]
+        if self.wanted.whole:
+            found |= self._whole(name, left, right)
+        return found
+
+    def _side(self, part: Part | None) -> dict[str, Any] | None:
+        if part is None:
+            return None
+        digest = part.raw if self.wanted.raw else part.canonical
+        return {"digest": digest, "size": part.size, "label": part.label}
+
+    def _difference(self, left: Part, right: Part) -> dict[str, Any]:
+        heading = [
+            f"{sign} {name}/{self.stage}/{part.name}"
+            for sign, name, part in zip(("---", "+++"), self.names, (left, right), strict=True)
+        ]
+        try:
+            leaf = self.reader.leaf(left, right)
+            if leaf is not None:
+                distance = self.distances.between(left, right)
+                lines = leaves.told(leaf, distance)
+                return {
+                    "leaf": leaves.plain(leaf, distance),
+                    "diff": _joined([*heading, *lines]) if lines else "",
+                    "remarks": list(leaf.remarks),
+                }
+            delta, remarks = self.reader.delta(self.stage, left, right, raw=self.wanted.raw)
+        except Unreadable as why:
+            return {"remarks": [str(why)]}
+        hunks = delta.unified(width=_WIDTH)
+        lines = list(islice(hunks, _MOST_LINES))
+        left_over = sum(1 for _ in hunks)
+        if left_over:
+            remarks.append(f"{left.name}: {left_over} further lines of the diff are left out")
+        if not lines:
+            remarks.append(f"{left.name}: the bytes differ, yet what can be shown of them is equal")
+        return {
+            "diff": _joined([*heading, *lines]) if lines else "",
+            "cut": bool(left_over),
+            "remarks": remarks,
+            "added": delta.added,
+            "removed": delta.removed,
+        }
+
+    def _whole(self, name: str, left: Part | None, right: Part | None) -> dict[str, Any]:
+        """Both sides' bytes in base64 (None: it cannot be had), and the suffix of a file to put them in."""
+        suffix = _SUFFIXES.get(self.stage) or Path(name).suffix or ".bin"
+        return {"suffix": suffix, "bytes": [self._bytes(part) for part in (left, right)]}
+
+    def _bytes(self, part: Part | None) -> str | None:
+        try:
+            return None if part is None else b64encode(self.reader.data(part, raw=self.wanted.raw)).decode()
+        except Unreadable:
+            return None
 
 
 def _some(names: list[str]) -> str:
     return f"it has {', '.join(names[:8])}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _part(
-    stage: str,
-    left: Part | None,
-    right: Part | None,
-    name: str,
-    reader: Reader,
-    wanted: Wanted,
-    names: tuple[str, str],
-) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "name": name,
-        "kernel": kernel_of(stage, name),
-        "left": _side(left, wanted),
-        "right": _side(right, wanted),
-        "leaf": None,
-        "diff": "",
-        "cut": False,
-        "remarks": [],
-    }
-    if left is not None and right is not None:
-        found |= _difference(stage, left, right, reader, wanted, names)
-    else:
-        only = names[0] if left is not None else names[1]
-        found["remarks"] = [f"{name}: only {only} has it"]
-    if wanted.whole:
-        found |= _whole(stage, name, left, right, reader, wanted)
-    return found
-
-
-def _side(part: Part | None, wanted: Wanted) -> dict[str, Any] | None:
-    if part is None:
-        return None
-    return {"digest": part.raw if wanted.raw else part.canonical, "size": part.size, "label": part.label}
-
-
-def _difference(
-    stage: str, left: Part, right: Part, reader: Reader, wanted: Wanted, names: tuple[str, str]
-) -> dict[str, Any]:
-    heading = [f"--- {names[0]}/{stage}/{left.name}", f"+++ {names[1]}/{stage}/{right.name}"]
-    try:
-        leaf = reader.leaf(left, right)
-        if leaf is not None:
-            lines = leaves.told(leaf)
-            return {
-                "leaf": asdict(leaf),
-                "diff": _joined([*heading, *lines]) if lines else "",
-                "remarks": list(leaf.remarks),
-            }
-        delta, remarks = reader.delta(stage, left, right, raw=wanted.raw)
-    except Unreadable as why:
-        return {"remarks": [str(why)]}
-    hunks = delta.unified(width=_WIDTH)
-    lines = list(islice(hunks, _MOST_LINES))
-    left_over = sum(1 for _ in hunks)
-    if left_over:
-        remarks.append(f"{left.name}: {left_over} further lines of the diff are left out")
-    if not lines:
-        remarks.append(f"{left.name}: the bytes differ, yet what can be shown of them is equal")
-    return {
-        "diff": _joined([*heading, *lines]) if lines else "",
-        "cut": bool(left_over),
-        "remarks": remarks,
-        "added": delta.added,
-        "removed": delta.removed,
-    }
-
-
 def _joined(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
-
-
-def _whole(
-    stage: str, name: str, left: Part | None, right: Part | None, reader: Reader, wanted: Wanted
-) -> dict[str, Any]:
-    """Both sides' bytes in base64 (None: it cannot be had), and the suffix of a file to put them in."""
-    suffix = _SUFFIXES.get(stage) or Path(name).suffix or ".bin"
-    return {"suffix": suffix, "bytes": list(_bytes((left, right), reader, wanted))}
-
-
-def _bytes(parts: tuple[Part | None, ...], reader: Reader, wanted: Wanted) -> Iterator[str | None]:
-    for part in parts:
-        try:
-            yield None if part is None else b64encode(reader.data(part, raw=wanted.raw)).decode()
-        except Unreadable:
-            yield None

@@ -7,8 +7,13 @@ import jax.numpy as jnp
 import pcv
 
 
+def shape_of(make, *sizes):
+    """A model whose arrays are shapes only, to be filled: drawing parameters takes longer than building."""
+    return eqx.filter_eval_shape(lambda key: make(*sizes, key=key), jax.random.key(0))
+
+
 def mlp():
-    return eqx.nn.MLP(8, 4, 32, 2, key=jax.random.key(0))
+    return shape_of(eqx.nn.MLP, 8, 4, 32, 2)
 
 
 class Classifier(eqx.Module):
@@ -48,7 +53,7 @@ class Block(eqx.Module):
 
 
 # What is no array in it, such as whether dropout is on, is settled before anything is traced.
-arrays, settled = eqx.partition(Block(jax.random.key(2)), eqx.is_array)
+arrays, settled = eqx.partition(shape_of(Block), lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
 
 
 @pcv.target(args=(mlp, "f32[16,8]"))
@@ -64,7 +69,7 @@ def gradient(model, x, y):
     return eqx.filter_grad(loss)(model)
 
 
-@pcv.target(args=(lambda: Classifier(jax.random.key(1)), "f32[4,1,16,16]"))
+@pcv.target(args=(lambda: shape_of(Classifier), "f32[4,1,16,16]"))
 def convolution(model, images):
     return jax.nn.log_softmax(jax.vmap(model)(images))
 
@@ -74,7 +79,7 @@ def attention(model, x):
     return eqx.combine(model, settled)(x)
 
 
-@pcv.target(args=(lambda: eqx.nn.GRUCell(4, 8, key=jax.random.key(3)), "f32[10,4]"))
+@pcv.target(args=(lambda: shape_of(eqx.nn.GRUCell, 4, 8), "f32[10,4]"))
 def recurrent(cell, xs):
     def step(state, x):
         return cell(x, state), None

@@ -32,12 +32,17 @@ lstm = hk.without_apply_rng(hk.transform(recurrent))
 mlp = hk.without_apply_rng(hk.transform(perceptron))
 
 
-def resnet_variables():
-    return resnet.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-
-
 def resnet_arguments():
-    return *resnet_variables(), jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
+    images = jax.ShapeDtypeStruct((4, 8, 8, 3), "float32")
+    return *jax.eval_shape(resnet.init, jax.random.key(0), images), images
+
+
+def lstm_params():
+    return jax.eval_shape(lstm.init, jax.random.key(0), jnp.zeros((5, 2, 3)))
+
+
+def mlp_params():
+    return jax.eval_shape(mlp.init, jax.random.key(0), jnp.zeros((1, 8)))
 
 
 @pcv.target(args=resnet_arguments)
@@ -45,11 +50,11 @@ def resnet_block(params, state, images):
     return resnet.apply(params, state, None, images)
 
 
-@pcv.target(args=(lambda: lstm.init(jax.random.key(0), jnp.zeros((5, 2, 3))), "f32[5,2,3]"))
+@pcv.target(args=(lstm_params, "f32[5,2,3]"))
 def sequence(params, xs):
     return lstm.apply(params, xs)
 
 
-@pcv.target(args=(lambda: mlp.init(jax.random.key(0), jnp.zeros((1, 8))), "f32[16,8]", "f32[16,4]"))
+@pcv.target(args=(mlp_params, "f32[16,8]", "f32[16,4]"))
 def mlp_gradient(params, x, y):
     return jax.grad(lambda params: jnp.mean((mlp.apply(params, x) - y) ** 2))(params)

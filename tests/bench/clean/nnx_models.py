@@ -30,8 +30,8 @@ class Attention(nnx.Module):
         return x + self.attention(self.norm(x))
 
 
-mlp, mlp_state = nnx.split(MLP(nnx.Rngs(0)))
-attention, attention_state = nnx.split(Attention(nnx.Rngs(1)))
+mlp, mlp_state = nnx.split(nnx.jit(lambda: MLP(nnx.Rngs(0)))())
+attention, attention_state = nnx.split(nnx.jit(lambda: Attention(nnx.Rngs(1)))())
 
 
 @pcv.target(args=(lambda: mlp_state, "f32[16,8]"))

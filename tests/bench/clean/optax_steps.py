@@ -13,6 +13,7 @@ clipped = optax.chain(
 )
 
 
+@jax.jit
 def params():
     keys = jax.random.split(jax.random.key(0), 2)
     return {
@@ -34,7 +35,7 @@ def step(optimizer, params, state, x, y):
 
 
 def state_of(optimizer):
-    return lambda: optimizer.init(params())
+    return lambda: jax.jit(optimizer.init)(params())
 
 
 @pcv.target(args=(params, state_of(adamw), "f32[16,8]", "f32[16,4]"))
