@@ -8,6 +8,7 @@ is compared by the clock.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from pcvd.core.cause import RACE, Finding
 from pcvd.core.errors import SetupError
 from pcvd.core.model import STAGES
 from pcvd.core.schedule import CONTROL, parse
-from pcvd.core.variation import ALL, BETWEEN, HASH_SEED, PROCESS, probes
+from pcvd.core.variation import ALL, BETWEEN, HASH_SEED, LAYOUT, PROCESS, probes
 from pcvd.localisation import Scene, locate
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _AT_ONCE = 2
 _MOST_BUILDS = 5
 """How often the deciding variation is tried, and nothing changed at all, so that chance shows."""
 _REPEAT_FOR_S = 4.0
-"""After this long nothing is repeated any more; each variation is tried once, however long that takes."""
+"""After this long nothing is repeated more than once, however long that takes."""
 _MOST_LOCATED = 4
 """Targets of one investigation whose difference is followed to its place."""
 
@@ -96,7 +97,10 @@ class Investigation:
         await self._try(
             cases, [one for one in BETWEEN if any(one.name not in case.findings for case in cases)]
         )
-        while time.monotonic() - began < _REPEAT_FOR_S and (wanting := _wanting(cases)):
+        for again in itertools.count():
+            wanting = _wanting(cases)
+            if not wanting or (again and time.monotonic() - began > _REPEAT_FOR_S):
+                break
             await self._try(cases, wanting)
         found = {case.target: cause.cause_of(case.findings, case.stage) for case in cases}
         for case in cases[:_MOST_LOCATED]:
@@ -193,7 +197,11 @@ def _wanting(cases: Sequence[_Case]) -> list[Variation]:
         decided = cause.deciding(case.findings, case.stage)
         unchanged = case.findings.get(PROCESS.name)
         sure = decided in ALL and unchanged is not None and not unchanged.differs
-        chosen = (PROCESS.name, decided) if sure else tuple(one.name for one in BETWEEN)
+        chosen = [PROCESS.name, decided] if sure else [one.name for one in BETWEEN]
+        if (
+            decided == HASH_SEED.name
+        ):  # which comes with another memory layout, and that may need luck to show
+            chosen.append(LAYOUT.name)
         names |= dict.fromkeys(
             name for name in chosen if name in case.findings and case.findings[name].builds < _MOST_BUILDS
         )

@@ -22,6 +22,24 @@ import psutil
 from pcv_config import demonstration
 
 IDLE_S = 30.0
+SLOW = """
+import jax
+import jax.numpy as jnp
+import pcv
+
+MODE = jax.enable_x64(True)  # of the thread that imports the model, and of no other
+MODE.__enter__()
+
+
+@pcv.target("f32[32,64]", "f32[4,64,64]")
+def deep(x, weights):
+    def loss(x):
+        for layer in range(LAYERS):
+            x = x + jnp.tanh(jax.nn.softmax(x @ weights[layer % 4]) @ weights[layer % 3].T) * (layer + 1)
+        return (x.astype("float64") ** 2).sum()
+
+    return jax.grad(loss)(x)
+""".replace("LAYERS", "12")
 CTL = [sys.executable, "-m", "pcvctl"]
 
 
@@ -30,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pcv-bench-") as folder:
         root = Path(folder, "demo")
         demonstration.copy_to(str(root))
-        figures = {"machine": machine(), **check(root), **daemon(root)}
+        figures = {"machine": machine(), **check(root), **explain(Path(folder, "slow")), **daemon(root)}
     Path("bench.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     for name, value in figures.items():
         print(f"{name:32} {value}")
@@ -65,6 +83,24 @@ def check(root: Path) -> dict[str, Any]:
             name: one["peak_in_flight"]
             for name, one in document["targets"][0]["evidence"]["schedules"].items()
         },
+    }
+
+
+def explain(root: Path) -> dict[str, Any]:
+    """How long it takes to find out what a divergence comes from, beside the serial build of the program."""
+    root.mkdir()
+    (root / "pcv.toml").write_text('schedules = ["serial", "threads:2", "control"]\n', encoding="utf-8")
+    (root / "slow.py").write_text(SLOW, encoding="utf-8")
+    timed([*CTL, "check", "--no-daemon", "--json", "--root", str(root)])
+    log = [
+        json.loads(line) for line in (root / ".pcv" / "check.log").read_text(encoding="utf-8").splitlines()
+    ]
+    (investigated,) = [one for one in log if one["event"] == "investigated"]
+    serial = next(one for one in log if one["event"] == "built" and one["schedule"] == "serial")
+    return {
+        "serial_build_s": round(serial["wall_s"], 2),
+        "explain_s": round(investigated["seconds"], 2),
+        "cause": investigated["kinds"],
     }
 
 

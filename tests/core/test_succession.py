@@ -78,6 +78,11 @@ def test_a_soak_counts_and_keeps_what_was_worse():
     assert later.cause == worse.cause
 
 
+def test_what_is_tolerated_counts_as_agreement():
+    assert accumulate(judgement("equivalent"), None).evidence["agreed"] == 1
+    assert accumulate(judgement("unstable"), None).evidence["agreed"] == 0
+
+
 def test_what_could_not_be_compared_is_no_evidence_to_a_soak():
     assert soaked(judgement("agree"), judgement("inconclusive")) is None
     assert soaked(judgement("agree"), judgement("agree", key="edited")) is None

@@ -202,8 +202,13 @@ def cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> dic
         "pass": None,
         "file": None,
         "line": None,
+        "headline": None,
         "text": f"{stage} differs{' in ' + where if where else ''}; {tells}",
+        "place": None,
         "hint": _RUN_HINT if kind == "run" else None,
+        "workaround": None,
+        "evidence": [],
+        "remarks": [],
     }
 
 

@@ -82,5 +82,5 @@ def soaked(standing: Judgement, found: Judgement) -> Judgement | None:
 def _counted(stands: Judgement, before: Judgement | None, found: Judgement) -> Judgement:
     rounds = before.evidence.get("rounds", 1) if before is not None else 0
     agreed = before.evidence.get("agreed", 0) if before is not None else 0
-    counts = {"rounds": rounds + 1, "agreed": agreed + (found.verdict == AGREE)}
+    counts = {"rounds": rounds + 1, "agreed": agreed + (found.verdict in {AGREE, EQUIVALENT})}
     return replace(stands, evidence=stands.evidence | counts)
