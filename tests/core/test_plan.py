@@ -11,8 +11,10 @@ from pcvd.core.events import (
     Abandon,
     Asked,
     Bored,
+    Confirmed,
     Declared,
     Discover,
+    Dragging,
     Ended,
     Investigate,
     Judged,
@@ -25,6 +27,7 @@ from pcvd.core.events import (
 )
 from pcvd.core.model import TargetSpec
 from pcvd.core.plan import MOST_TOGETHER, MOST_TRIES, Plan
+from pcvd.core.underway import MOST_LONG
 
 A, B, C = "a.py:f", "b.py:f", "c.py:f"
 LIB = "/p/lib.py"
@@ -125,22 +128,22 @@ def test_what_a_target_no_longer_reads_no_longer_concerns_it():
 
 def test_a_save_while_it_is_built_leaves_it_stale_and_builds_it_again():
     plan = standing(A, B)
-    assert plan.handle(Saved({"/p/a.py": "2"})) == [Validate((A,), "/p/a.py was saved")]
+    assert plan.handle(Saved({LIB: "2"})) == [Validate((A, B), f"{LIB} was saved")]
     assert plan.handle(Saved({"/p/a.py": "3"})) == []
-    built = Ended((judged(A, reads={"/p/a.py": "2", LIB: "1"}),))
+    built = Ended(tuple(judged(one, reads={f"/p/{one[0]}.py": "1", LIB: "2"}) for one in (A, B)))
     assert plan.handle(built) == [Validate((A,), "/p/a.py was saved")]
     assert not plan.fresh(A)
-    assert plan.handle(Ended((judged(A, reads={"/p/a.py": "3", LIB: "1"}),))) == []
+    assert plan.handle(Ended((judged(A, reads={"/p/a.py": "3", LIB: "2"}),))) == []
     assert plan.fresh(A)
 
 
 def test_saves_meanwhile_are_one_round_after_it():
     plan = standing(A, B, C)
-    assert plan.handle(Asked((A,))) == [Validate((A,), "asked for")]
+    assert plan.handle(Asked((A,))) == [Validate((A,), "asked for", whole=True)]
     assert plan.handle(Saved({"/p/c.py": "2"})) == []
     assert plan.handle(Saved({"/p/b.py": "2", "/p/c.py": "3"})) == []
     assert plan.state(B) == plan.state(C) == "queued"
-    assert plan.handle(ended(A)) == [Validate((B, C), "/p/c.py was saved")]
+    assert plan.handle(ended(A)) == [Validate((B, C), "/p/b.py was saved")]  # the latest
 
 
 def test_a_save_of_what_nobody_was_known_to_read_while_the_first_build_reads_it():
@@ -181,16 +184,16 @@ def test_while_something_is_built_any_path_may_come_to_matter():
 
 def test_what_is_being_built_answers_who_asks():
     plan = standing(A, B)
-    assert plan.handle(Asked((A,))) == [Validate((A,), "asked for")]
+    assert plan.handle(Asked((A,))) == [Validate((A,), "asked for", whole=True)]
     assert plan.handle(Asked((A, B))) == []
-    assert plan.handle(ended(A)) == [Validate((B,), "asked for")]
+    assert plan.handle(ended(A)) == [Validate((B,), "asked for", whole=True)]
     assert plan.handle(ended(B)) == []
     assert plan.idle
 
 
 def test_asking_builds_fresh_targets_and_leaves_their_verdicts_fresh_meanwhile():
     plan = standing(A, B)
-    assert plan.handle(Asked((B, "no.py:such"))) == [Validate((B,), "asked for")]
+    assert plan.handle(Asked((B, "no.py:such"))) == [Validate((B,), "asked for", whole=True)]
     assert states(plan) == {A: ("idle", True), B: ("building", True)}
 
 
@@ -254,10 +257,10 @@ def test_files_that_change_while_they_are_built_are_tried_again_a_few_times():
     assert plan.idle
     assert states(plan) == {A: ("idle", False), B: ("idle", True)}
     # A verdict makes up for all that, and then there are as many tries as before.
-    assert plan.handle(Asked((A,))) == [Validate((A,), "asked for")]
+    assert plan.handle(Asked((A,))) == [Validate((A,), "asked for", whole=True)]
     plan.handle(ended(A))
     plan.handle(Asked((A,)))
-    assert plan.handle(Ended(changed=(A,))) == [Validate((A,), why)]
+    assert plan.handle(Ended(changed=(A,))) == [Validate((A,), why, whole=True)]
 
 
 def test_what_changed_while_it_was_built_is_stale():
@@ -279,22 +282,44 @@ def test_a_save_is_a_reason_of_its_own_when_tries_have_run_out():
 # -- cohorts ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verdict", ["diverged", "unstable", "equivalent"])
+BESIDE = "it had differed beside others"
+
+
+def alone(entry: str, reads) -> Ended:
+    """The end of a first tier that agrees, but lacks neighbours."""
+    return Ended((Judged(entry, "inconclusive", reads, provisional=True),))
+
+
+@pytest.mark.parametrize("verdict", ["diverged", "unstable"])
 def test_a_standing_difference_is_built_with_its_neighbours_again(verdict):
-    # Built alone it might agree, since neighbours matter, and that would clear nothing.
+    # Built alone it may agree, since neighbours matter, and that clears nothing.
     plan = standing(A, B, C, verdict=verdict)
-    assert plan.handle(Saved({"/p/b.py": "2"})) == [Validate((A, B, C), "/p/b.py was saved")]
-    plan.handle(ended(A, B, C))
+    by_itself = Validate((B,), "/p/b.py was saved", owed=((B, (A, C)),))
+    assert plan.handle(Saved({"/p/b.py": "2"})) == [by_itself]
+    assert plan.handle(alone(B, {"/p/b.py": "2"})) == [Validate((A, B, C), BESIDE, whole=True)]
+    assert plan.waits([B])
+    assert plan.handle(ended(A, B, C)) == []
     assert plan.handle(Saved({"/p/b.py": "3"})) == [Validate((B,), "/p/b.py was saved")]
+
+
+def test_a_tolerated_difference_is_looked_for_beside_its_neighbours_when_nobody_waits():
+    plan = standing(A, B, C, verdict="equivalent")
+    assert plan.handle(Saved({"/p/b.py": "2"})) == [Validate((B,), "/p/b.py was saved")]
+    together = Validate((A, B, C), "whole", whole=True, aside=True)
+    assert plan.handle(Ended((judged(B, reads={"/p/b.py": "2"}),))) == [together]
+    assert not plan.waits()
+    assert plan.handle(ended(A, B, C)) == []
+    assert plan.handle(Saved({"/p/b.py": "3"})) == [Validate((B,), "/p/b.py was saved")]
+    assert plan.handle(Ended((judged(B, reads={"/p/b.py": "3"}),))) == []
 
 
 def test_only_who_differed_brings_its_neighbours():
     plan = Plan()
     plan.handle(Declared(specs(A, B, C)))
     plan.handle(Ended((judged(A, "diverged"), judged(B), judged(C, "inconclusive"))))
-    assert plan.handle(Saved({"/p/b.py": "2", "/p/c.py": "2"})) == [Validate((B, C), "/p/b.py was saved")]
+    assert plan.handle(Asked((B, C))) == [Validate((B, C), "asked for", whole=True)]
     plan.handle(Ended((judged(B), judged(C))))
-    assert plan.handle(Saved({"/p/a.py": "2"})) == [Validate((A, B, C), "/p/a.py was saved")]
+    assert plan.handle(Asked((A,))) == [Validate((A, B, C), "asked for", whole=True)]
 
 
 def test_a_neighbour_that_waits_anyway_is_built_once():
@@ -307,16 +332,31 @@ def test_a_neighbour_that_waits_anyway_is_built_once():
 def test_neighbours_that_are_no_more_are_left_out():
     plan = standing(A, B, C, verdict="diverged")
     assert plan.handle(Declared(specs(A, C))) == []
-    assert plan.handle(Saved({"/p/a.py": "2"})) == [Validate((A, C), "/p/a.py was saved")]
+    assert plan.handle(Asked((A,))) == [Validate((A, C), "asked for", whole=True)]
 
 
 def test_a_difference_stands_until_its_cohort_agrees_whatever_came_between():
     # A typing error on the way makes one verdict inconclusive; that clears nothing either.
     plan = standing(A, B, C, verdict="diverged")
     plan.handle(Saved({"/p/a.py": "broken"}))
-    broken = judged(A, "inconclusive", {"/p/a.py": "broken"})
-    plan.handle(Ended((broken, judged(B, "diverged"), judged(C, "diverged"))))
-    assert plan.handle(Saved({"/p/a.py": "mended"})) == [Validate((A, B, C), "/p/a.py was saved")]
+    plan.handle(Ended((judged(A, "inconclusive", {"/p/a.py": "broken"}),)))
+    by_itself = Validate((A,), "/p/a.py was saved", owed=((A, (B, C)),))
+    assert plan.handle(Saved({"/p/a.py": "mended"})) == [by_itself]
+    assert plan.handle(alone(A, {"/p/a.py": "mended"})) == [Validate((A, B, C), BESIDE, whole=True)]
+
+
+def test_what_differs_without_its_neighbours_waits_for_nobody():
+    plan = standing(A, B, verdict="diverged")
+    plan.handle(Saved({"/p/b.py": "2"}))
+    whole = Validate((A, B), "whole", whole=True, aside=True)
+    assert plan.handle(Ended((judged(B, "diverged", {"/p/b.py": "2"}),))) == [whole]
+
+
+def test_what_cannot_be_built_is_not_built_with_its_neighbours():
+    plan = standing(A, B, verdict="diverged")
+    plan.handle(Saved({"/p/b.py": "broken"}))
+    plan.handle(Ended((judged(B, "inconclusive", {"/p/b.py": "broken"}),)))
+    assert not plan.waits()
 
 
 MANY = tuple(f"m.py:f{n:02}" for n in range(2 * MOST_TOGETHER))
@@ -434,20 +474,25 @@ def test_what_there_is_is_found_out_before_anything_is_built():
     assert plan.sources == {"a.py", "b.py"}
 
 
-def test_discovery_goes_before_validation_that_waits():
+def test_what_is_known_to_be_stale_goes_before_discovery_and_what_is_new_after_it():
     plan = standing(A, B)
     plan.handle(Asked((A,)))
     assert plan.handle(Saved({"/p/b.py": "2"}, frozenset({"c.py"}))) == []
     assert plan.discovering
-    assert plan.handle(ended(A)) == [Discover(("c.py",))]
+    assert plan.handle(ended(A)) == [Validate((B,), "/p/b.py was saved")]
+    assert plan.discovering
+    assert plan.handle(Ended((judged(B, reads={"/p/b.py": "2"}),))) == [Discover(("c.py",))]
     assert plan.handle(discovered("c.py", C)) == []
-    assert plan.handle(Ended()) == [Validate((B, C), "/p/b.py was saved")]
+    assert plan.handle(Ended()) == [Validate((C,), "new")]
 
 
 @pytest.mark.parametrize("path", ["/p/c.py", "/p/helper.py"])
 def test_a_file_is_asked_again_when_what_it_depends_on_changes(path):
     plan = discovering("c.py", C, helpers=("/p/helper.py",))
-    assert plan.handle(Saved({path: "2"}))[:1] == [Discover(("c.py",))]
+    orders = plan.handle(Saved({path: "2"}))
+    if path == "/p/c.py":  # which its target has read, too
+        orders = plan.handle(Ended((judged(C, reads={path: "2"}),)))
+    assert orders == [Discover(("c.py",))]
 
 
 def test_a_save_while_a_file_is_asked_asks_it_again():
@@ -468,25 +513,28 @@ def test_a_save_that_changes_no_declaration_builds_only_who_read_it():
 
 def test_a_file_that_cannot_be_imported_keeps_what_it_declared():
     plan = discovering("c.py", C)
-    assert plan.handle(Saved({"/p/c.py": "broken"}, frozenset({"c.py"}))) == [Discover(("c.py",))]
-    assert plan.handle(discovered("c.py", broken=True)) == []
-    assert plan.exists(C)
     # It is built, so that its verdict tells what is wrong.
-    assert plan.handle(Ended()) == [Validate((C,), "/p/c.py was saved")]
+    broken = {"/p/c.py": "broken"}
+    assert plan.handle(Saved(broken, frozenset({"c.py"}))) == [Validate((C,), "/p/c.py was saved")]
+    assert plan.handle(Ended((judged(C, "inconclusive", broken),))) == [Discover(("c.py",))]
+    assert plan.handle(discovered("c.py", broken=True)) == []
+    assert plan.handle(Ended()) == []
+    assert plan.exists(C)
 
 
 def test_a_broken_files_helpers_are_watched_too():
     plan = discovering("c.py", C)
     plan.handle(Saved({"/p/c.py": "broken"}, frozenset({"c.py"})))
+    plan.handle(Ended((judged(C, "inconclusive"),)))
     plan.handle(discovered("c.py", helpers=("/p/helper.py",), broken=True))
     plan.handle(Ended())
-    plan.handle(Ended((judged(C, "inconclusive"),)))
     assert plan.handle(Saved({"/p/helper.py": "2"})) == [Discover(("c.py",))]
 
 
 def test_a_decorator_that_is_gone_takes_its_target_along():
     plan = discovering("c.py", C)
     plan.handle(Saved({"/p/c.py": "2"}, frozenset({"c.py"})))
+    assert plan.handle(Ended((judged(C, "inconclusive", {"/p/c.py": "2"}),))) == [Discover(("c.py",))]
     plan.handle(discovered("c.py"))
     assert plan.handle(Ended()) == []
     assert plan.targets == ()
@@ -569,9 +617,12 @@ def test_settings_that_name_a_known_target_otherwise_have_it_built():
 # -- recovery --------------------------------------------------------------------------------------
 
 
-def known(entry: str, verdict: str = "agree", *, fresh: bool, cohort: tuple[str, ...] = ()) -> Known:
-    stale = None if fresh else "m.py changed since it was judged"
-    return Known(TargetSpec(entry), verdict, () if verdict == "agree" else cohort, READS[entry], stale)
+STALE = "m.py changed since it was judged"
+
+
+def known(entry: str, verdict: str = "agree", *, fresh: bool, cohort=(), **more) -> Known:
+    differed = () if verdict == "agree" else cohort
+    return Known(TargetSpec(entry), verdict, differed, READS[entry], None if fresh else STALE, **more)
 
 
 def test_what_is_remembered_and_fresh_is_not_built():
@@ -602,15 +653,16 @@ def test_what_is_saved_before_its_target_is_declared_again_is_not_fresh():
 
 def test_a_remembered_difference_is_built_with_its_neighbours():
     plan = Plan()
-    plan.handle(Recovered((known(A, "diverged", fresh=False, cohort=(C, A)), known(C, fresh=True))))
-    assert plan.handle(Declared(specs(A, B, C)))[0].cohort == (A, B, C)
+    diverged = known(A, "diverged", fresh=False, cohort=(C, A), grave=True)
+    plan.handle(Recovered((diverged, *(known(one, fresh=True) for one in (B, C)))))
+    assert plan.handle(Declared(specs(A, B, C))) == [Validate((A,), STALE, owed=((A, (C,)),))]
+    assert plan.handle(alone(A, READS[A])) == [Validate((A, C), BESIDE, whole=True)]
+
+
+def test_a_remembered_verdict_of_few_schedules_is_strengthened():
     plan = Plan()
-    plan.handle(
-        Recovered(
-            (known(A, "diverged", fresh=False, cohort=(C, A)), *(known(one, fresh=True) for one in (B, C)))
-        )
-    )
-    assert plan.handle(Declared(specs(A, B, C))) == [Validate((A, C), "m.py changed since it was judged")]
+    plan.handle(Recovered((known(A, fresh=True, partial=True), known(B, fresh=True))))
+    assert plan.handle(Declared(specs(A, B))) == [Validate((A,), "whole", whole=True, aside=True)]
 
 
 def test_a_verdict_is_remembered_once():
@@ -688,7 +740,9 @@ def test_a_save_has_an_investigation_abandoned_and_its_results_are_looked_for_ag
     plan = puzzled(A, B)
     assert plan.handle(Saved({"/p/b.py": "2"})) == [Abandon()]
     assert plan.handle(Saved({"/p/b.py": "3"})) == []
-    assert plan.handle(Ended(failed=True)) == [Validate((A, B), "/p/b.py was saved")]
+    by_itself = Validate((B,), "/p/b.py was saved", owed=((B, (A,)),))
+    assert plan.handle(Ended(failed=True)) == [by_itself]
+    assert plan.handle(alone(B, {"/p/b.py": "3"})) == [Validate((A, B), BESIDE, whole=True)]
     assert plan.handle(ended(A, B)) == [Investigate((A, B), (A, B), 7)]
 
 
@@ -719,12 +773,12 @@ def test_somebody_may_wonder_what_a_variation_changes():
 def test_boredom_gathers_evidence_of_what_is_fresh():
     plan = standing(A, B)
     (order,) = plan.handle(Bored())
-    assert order == Validate((A, B), "soak", soak=1)
+    assert order == Validate((A, B), "soak", soak=1, whole=True)
     assert states(plan) == dict.fromkeys((A, B), ("idle", True))
     assert not plan.waits()
     assert plan.handle(Bored()) == []
     assert plan.handle(ended(A, B)) == []
-    assert plan.handle(Bored()) == [Validate((A, B), "soak", soak=2)]
+    assert plan.handle(Bored()) == [Validate((A, B), "soak", soak=2, whole=True)]
 
 
 def test_a_save_goes_before_gathering_evidence():
@@ -742,7 +796,7 @@ def test_there_is_an_end_to_gathering_evidence_until_something_is_judged_again()
     assert plan.handle(Bored()) == []
     plan.handle(Asked((A,)))
     plan.handle(ended(A))
-    assert plan.handle(Bored()) == [Validate((A,), "soak", soak=1)]
+    assert plan.handle(Bored()) == [Validate((A,), "soak", soak=1, whole=True)]
 
 
 @pytest.mark.parametrize("plan", [Plan(), standing(A, verdict="inconclusive")], ids=["empty", "inconclusive"])
@@ -761,3 +815,195 @@ def test_many_targets_take_turns():
         cohorts += [order.cohort for order in plan.handle(Bored())]
         plan.handle(Ended())
     assert cohorts == [entries[:MOST_TOGETHER], entries[MOST_TOGETHER:], entries[:MOST_TOGETHER]]
+
+
+# -- two tiers ---------------------------------------------------------------------------------------
+
+
+def partly(*entries: str, verdict: str = "agree") -> Ended:
+    """The end of a first tier."""
+    return Ended(tuple(replace(judged(entry, verdict), partial=True) for entry in entries))
+
+
+def test_a_first_verdict_stands_and_is_strengthened_when_nobody_waits():
+    plan = Plan()
+    plan.handle(Declared(specs(A, B)))
+    assert plan.handle(partly(A, B)) == [Validate((A, B), "whole", whole=True, aside=True)]
+    assert states(plan) == dict.fromkeys((A, B), ("idle", True))
+    assert not plan.waits()
+    assert plan.unfinished([B])
+    assert not plan.idle
+    assert plan.handle(ended(A, B)) == []
+    assert not plan.unfinished()
+    assert plan.idle
+
+
+def test_a_difference_is_looked_into_before_verdicts_are_strengthened():
+    plan = Plan()
+    plan.handle(Declared(specs(A)))
+    found = replace(judged(A, "diverged"), puzzling=True, partial=True)
+    assert plan.handle(Ended((found,), round=3)) == [Investigate((A,), (A,), 3)]
+    assert plan.handle(Ended()) == [Validate((A,), "whole", whole=True, aside=True)]
+
+
+def test_a_save_goes_before_strengthening_which_is_begun_again_after_it():
+    plan = Plan()
+    plan.handle(Declared(specs(A, B)))
+    plan.handle(partly(A, B))
+    assert plan.handle(Saved({"/p/a.py": "2"})) == [Abandon()]
+    assert plan.handle(Ended(failed=True)) == [Validate((A,), "/p/a.py was saved")]
+    edited = Judged(A, "agree", {"/p/a.py": "2"}, partial=True)
+    assert plan.handle(Ended((edited,))) == [Validate((A, B), "whole", whole=True, aside=True)]
+
+
+def test_a_verdict_that_is_confirmed_is_fresh_and_keeps_what_it_still_wants():
+    plan = Plan()
+    plan.handle(Declared(specs(A, B)))
+    plan.handle(partly(A, B))
+    plan.handle(Saved({"/p/a.py": "2"}))
+    plan.handle(Ended(failed=True))
+    confirmed = Ended(confirmed=(Confirmed(A, {"/p/a.py": "2"}),))
+    assert plan.handle(confirmed) == [Validate((A, B), "whole", whole=True, aside=True)]
+    assert plan.fresh(A)
+    assert plan.handle(ended(A, B)) == []
+
+
+def test_what_is_asked_for_is_built_whole_even_where_it_is_just_built_quickly():
+    plan = standing(A)
+    plan.handle(Saved({"/p/a.py": "2"}))
+    assert plan.handle(Asked((A,))) == []
+    quickly = Ended((Judged(A, "agree", {"/p/a.py": "2"}, partial=True),))
+    assert plan.handle(quickly) == [Validate((A,), "asked for", whole=True)]
+    assert plan.handle(ended(A)) == []
+    assert plan.idle
+
+
+def test_an_order_without_a_verdict_leaves_nothing_to_strengthen():
+    plan = Plan()
+    plan.handle(Declared(specs(A)))
+    plan.handle(partly(A))
+    plan.handle(Saved({"/p/a.py": "2"}))
+    plan.handle(Ended(failed=True))
+    assert plan.handle(Ended(failed=True)) == []  # no worker could be had
+    assert plan.idle
+    assert not plan.fresh(A)
+
+
+# -- what a newer event makes pointless ----------------------------------------------------------------
+
+
+def test_a_build_whose_files_were_all_saved_since_is_given_up():
+    plan = standing(A, B)
+    (first,) = plan.handle(Saved({"/p/a.py": "2"}))
+    (order,) = plan.handle(Saved({"/p/a.py": "3"}))
+    assert order == Abandon()
+    assert order.order == first.number
+    assert plan.state(A) == "building"
+    assert plan.handle(Ended(failed=True)) == [Validate((A,), "/p/a.py was saved")]
+
+
+def test_a_build_that_others_still_need_is_seen_through():
+    plan = standing(A, B)
+    plan.handle(Saved({LIB: "2"}))
+    assert plan.handle(Saved({"/p/a.py": "2"})) == []
+
+
+def test_a_file_that_is_saved_all_the_time_is_judged_now_and_then():
+    plan = standing(A)
+    orders = plan.handle(Saved({"/p/a.py": "0"}))
+    given_up = 0
+    for number in range(1, 20):
+        orders = plan.handle(Saved({"/p/a.py": str(number)}))
+        given_up += orders == [Abandon()]
+        if orders:
+            assert plan.handle(Ended(failed=True)) == [Validate((A,), "/p/a.py was saved")]
+    assert given_up == MOST_TRIES
+
+
+def test_the_backlog_gives_way_to_a_save_but_not_for_ever():
+    plan = Plan()
+    plan.handle(Declared(specs(A, B)))
+    plan.handle(Ended((judged(A),), changed=(B,)))  # B is tried again
+    for number in range(2, 2 + MOST_TRIES):
+        assert plan.handle(Saved({"/p/a.py": str(number)})) == [Abandon()]
+        assert plan.handle(Ended(failed=True)) == [Validate((A,), "/p/a.py was saved")]
+        saved = Judged(A, "agree", {"/p/a.py": str(number)})
+        assert plan.handle(Ended((saved,))) == [Validate((B,), "its files changed while it was built")]
+    assert plan.handle(Saved({"/p/a.py": "last"})) == []
+    assert plan.handle(ended(B)) == [Validate((A,), "/p/a.py was saved")]
+
+
+def test_what_was_given_up_too_late_counts():
+    # The round had ended before it heard of it.
+    plan = standing(A)
+    plan.handle(Saved({"/p/a.py": "2"}))
+    assert plan.handle(Saved({"/p/a.py": "3"})) == [Abandon()]
+    assert plan.handle(Ended((judged(A, reads={"/p/a.py": "3"}),))) == []
+    assert plan.fresh(A)
+
+
+# -- priorities, and orders that drag on ----------------------------------------------------------------
+
+
+def test_who_waits_goes_first_then_the_latest_save_then_the_rest():
+    plan = standing(A, B, C)
+    plan.handle(Asked((C,)))
+    plan.handle(Saved({"/p/a.py": "2"}))
+    plan.handle(Declared((*specs(A, B, C), TargetSpec("d.py:f"))))
+    plan.handle(Asked((B,)))
+    orders = plan.handle(ended(C))
+    built = []
+    while orders:
+        (order,) = orders
+        built.append((order.cohort, order.whole))
+        reads = {"/p/a.py": "2"} if A in order.cohort else {}
+        orders = plan.handle(Ended(tuple(Judged(entry, "agree", reads) for entry in order.cohort)))
+    assert built == [((B,), True), ((A,), False), (("d.py:f",), False)]
+
+
+def test_an_order_that_drags_on_stands_aside():
+    plan = standing(A, B)
+    (slow,) = plan.handle(Saved({"/p/a.py": "2"}))
+    assert plan.handle(Saved({"/p/b.py": "2"})) == []
+    (quick,) = plan.handle(Dragging(slow.number))
+    assert quick == Validate((B,), "/p/b.py was saved")
+    assert plan.state(A) == plan.state(B) == "building"
+    edited = judged(B, reads={"/p/b.py": "2"})
+    assert plan.handle(Ended((edited,), order=quick.number)) == []
+    assert plan.waits([A])
+    assert plan.handle(Ended((judged(A, reads={"/p/a.py": "2"}),), order=slow.number)) == []
+    assert plan.idle
+
+
+def test_what_drags_on_is_given_up_where_it_is_saved_again():
+    plan = standing(A)
+    (slow,) = plan.handle(Saved({"/p/a.py": "2"}))
+    plan.handle(Dragging(slow.number))
+    (order,) = plan.handle(Saved({"/p/a.py": "3"}))
+    assert order == Abandon()
+    assert order.order == slow.number
+
+
+def test_only_so_many_orders_drag_on():
+    entries = tuple(f"m{number}.py:f" for number in range(MOST_LONG + 2))
+    plan = Plan()
+    under_way = [plan.handle(Declared(specs(entries[0])))[0].number]
+    for entry in entries[1:]:
+        plan.handle(Declared(specs(entry), entry.partition(":")[0]))
+        under_way += [order.number for order in plan.handle(Dragging(under_way[-1]))]
+    assert len(under_way) == MOST_LONG + 1
+
+
+# -- every order names the event behind it ------------------------------------------------------------
+
+
+def test_orders_carry_numbers_of_their_own_and_that_of_the_event_behind_them():
+    plan = Plan()
+    (new,) = plan.handle(Declared(specs(A, B)))  # event 1
+    assert (new.number, new.by) == (1, 1)
+    assert plan.handle(Saved({"/p/b.py": "2"})) == []  # event 2, while B is built
+    (saved,) = plan.handle(ended(A, B))  # event 3: B had not seen it
+    assert (saved.cohort, saved.number, saved.by) == ((B,), 2, 3)
+    assert plan.handle(Asked((A,))) == []  # event 4
+    (asked,) = plan.handle(Ended((judged(B, reads={"/p/b.py": "2"}),)))
+    assert (asked.cohort, asked.number, asked.by) == ((A,), 3, 4)

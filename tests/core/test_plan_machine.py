@@ -7,15 +7,31 @@ hears of it, and must never call a verdict fresh that is not, nor rest before ev
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pcvd.core.events import Asked, Declared, Discover, Ended, Event, Judged, Outdated, Saved, Validate
+from pcvd.core.events import (
+    Abandon,
+    Asked,
+    Confirmed,
+    Declared,
+    Discover,
+    Dragging,
+    Ended,
+    Event,
+    Judged,
+    Outdated,
+    Saved,
+    Validate,
+    Work,
+)
 from pcvd.core.model import TargetSpec
 from pcvd.core.plan import MOST_TOGETHER, MOST_TRIES, Plan
+from pcvd.core.underway import MOST_LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +43,23 @@ TARGETS = (*NAMED, *DECORATED)
 FILES = ("/p/a.py", "/p/b.py", "/p/c.py", "/p/d.py", "/p/x.py", "/p/y.py")
 VERDICTS = ("agree", "equivalent", "diverged", "unstable", "inconclusive")
 MOST_ROUNDS = 60  # far more than a plan for six targets needs to come to rest
+
+
+@dataclass
+class Under:
+    """An order under way, and what has happened since it began."""
+
+    order: Work
+    seen: dict[str, dict[str, str]] = field(default_factory=dict)  # what its builds found in their files
+    since: set[str] = field(default_factory=set)  # what went perhaps stale meanwhile
+    surely_since: set[str] = field(default_factory=set)
+    outcome: list[Event] | None = None  # what it came to, not told yet
+    abandoned: bool = False
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        order = self.order
+        return order.cohort if isinstance(order, Validate) and not order.aside else ()
 
 
 class Project(RuleBasedStateMachine):
@@ -41,14 +74,10 @@ class Project(RuleBasedStateMachine):
         self.decorated: tuple[str, ...] = ()
         self.crashing: frozenset[str] = frozenset()
 
-        self.order: Discover | Validate | None = None
-        self.outcome: list[Event] | None = None  # what the order came to, not told yet
-        self.seen: dict[str, dict[str, str]] = {}  # per target under way, what its build found in its files
+        self.under: dict[int, Under] = {}
         self.verdict_reads: dict[str, dict[str, str]] = {}
         self.surely_stale: set[str] = set(TARGETS)
         self.perhaps_stale: set[str] = set(TARGETS)
-        self.since_start: set[str] = set()  # what went perhaps stale since the order began
-        self.surely_since_start: set[str] = set()
         self.changed_in_a_row = dict.fromkeys(TARGETS, 0)
         self.given_up: set[str] = set()
 
@@ -66,20 +95,29 @@ class Project(RuleBasedStateMachine):
 
     def touch(self, entry: str, *, surely: bool) -> None:
         self.perhaps_stale.add(entry)
-        self.since_start.add(entry)
         self.given_up.discard(entry)
         if surely:
             self.surely_stale.add(entry)
-            self.surely_since_start.add(entry)
+        for under in self.under.values():
+            under.since.add(entry)
+            if surely:
+                under.surely_since.add(entry)
 
     def tell(self, event: Event) -> None:
         for order in self.plan.handle(event):
-            assert self.order is None, "two orders under way"
-            self.order, self.outcome = order, None
-            self.since_start, self.surely_since_start = set(), set()
+            if isinstance(order, Abandon):
+                under = self.under[order.order]
+                assert not under.abandoned, "given up twice"
+                under.abandoned = True
+                continue
+            assert order.number not in self.under
+            assert order.by, "every order has an event behind it"
+            under = self.under[order.number] = Under(order)
             if isinstance(order, Validate):
                 self.check(order)
-                self.seen = {entry: self.reads(entry) for entry in order.cohort}
+                under.seen = {entry: self.reads(entry) for entry in order.cohort}
+        busy = [under for under in self.under.values() if not under.abandoned]
+        assert len(busy) <= 1 + MOST_LONG, "too much at once"
 
     def check(self, order: Validate) -> None:
         existing = self.existing()
@@ -145,7 +183,8 @@ class Project(RuleBasedStateMachine):
     def change(self, path: str) -> None:
         self.contents[path] = next(self.numbers)
         for entry in TARGETS:
-            if path in {**self.verdict_reads.get(entry, {}), **self.seen.get(entry, {}), **self.reads(entry)}:
+            seen = [under.seen.get(entry, {}) for under in self.under.values()]
+            if any(path in reads for reads in (self.verdict_reads.get(entry, {}), self.reads(entry), *seen)):
                 self.touch(entry, surely=False)
 
     @rule(entries=st.sets(st.sampled_from(TARGETS)))
@@ -165,60 +204,83 @@ class Project(RuleBasedStateMachine):
 
     # -- what builds come to -----------------------------------------------------------------------
 
-    @precondition(lambda self: self.order is not None and self.outcome is None)
+    @precondition(lambda self: any(under.outcome is None for under in self.under.values()))
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
-        if isinstance(self.order, Discover):
-            self.outcome = self.discovery()
+        number = data.draw(st.sampled_from([n for n, under in self.under.items() if under.outcome is None]))
+        self.come_to(number, lambda entry: data.draw(st.sampled_from(VERDICTS), label=entry), data)
+
+    def come_to(self, number: int, verdict, data: st.DataObject | None = None) -> None:
+        under = self.under[number]
+        if under.abandoned:  # and it heard of it in time
+            under.outcome = [Ended(failed=True, order=number)]
+        elif isinstance(under.order, Discover):
+            specs = tuple(TargetSpec(entry) for entry in self.decorated)
+            under.outcome = [Declared(specs, MODEL, frozenset({"/p/d.py"})), Ended(order=number)]
         else:
-            self.outcome = self.round(lambda entry: data.draw(st.sampled_from(VERDICTS), label=entry))
+            quick = data is not None and not under.order.whole
+            confirms = quick and data.draw(st.booleans(), label="its programs are the same")
+            partial = quick and data.draw(st.booleans(), label="there are more schedules")
+            under.outcome = [self.round(number, under, verdict, confirms=confirms, partial=partial)]
 
-    def discovery(self) -> list[Event]:
-        specs = tuple(TargetSpec(entry) for entry in self.decorated)
-        return [Declared(specs, MODEL, frozenset({"/p/d.py"})), Ended()]
-
-    def round(self, verdict) -> list[Event]:
-        cohort = self.order.cohort
+    def round(self, number: int, under: Under, verdict, *, confirms: bool, partial: bool) -> Ended:
+        cohort = under.order.cohort
         culprits = [entry for entry in cohort if entry in self.crashing]
-        changed = {entry for entry in cohort if self.reads(entry) != self.seen[entry]}
-        judged = tuple(
-            Judged(entry, "inconclusive" if culprits else verdict(entry), self.seen[entry])
-            for entry in cohort
-            if entry not in changed and (not culprits or entry in culprits)
-        )
-        again = tuple(entry for entry in cohort if culprits and entry not in culprits)
-        return [
-            Ended(judged, again, tuple(entry for entry in cohort if entry in changed and entry not in again))
+        changed = {entry for entry in cohort if self.reads(entry) != under.seen[entry]}
+        sound = [
+            entry for entry in cohort if entry not in changed and (not culprits or entry in culprits)
         ]
+        again = tuple(entry for entry in cohort if culprits and entry not in culprits)
+        changed_ones = tuple(entry for entry in cohort if entry in changed and entry not in again)
+        if confirms and not culprits:
+            kept = [entry for entry in sound if entry in self.verdict_reads]
+            sound = [entry for entry in sound if entry not in kept]
+        else:
+            kept = []
+        owed = dict(under.order.owed)
+        judged = []
+        for entry in sound:
+            word = "inconclusive" if culprits else verdict(entry)
+            provisional = entry in owed and word in {"agree", "equivalent"}
+            word = "inconclusive" if provisional else word
+            reads = under.seen[entry]
+            judged.append(Judged(entry, word, reads, partial=partial, provisional=provisional))
+        confirmed = tuple(Confirmed(entry, under.seen[entry]) for entry in kept)
+        return Ended(tuple(judged), again, changed_ones, confirmed=confirmed, order=number)
 
-    @precondition(lambda self: self.outcome is not None)
-    @rule()
-    def deliver(self) -> None:
-        events, self.outcome, self.order = self.outcome, None, None
-        since, surely = self.since_start, self.surely_since_start
-        *declared, ended = events
+    @precondition(lambda self: any(under.outcome is not None for under in self.under.values()))
+    @rule(data=st.data())
+    def deliver(self, data: st.DataObject) -> None:
+        self.hear(data.draw(st.sampled_from([n for n, one in self.under.items() if one.outcome is not None])))
+
+    def hear(self, number: int) -> None:
+        under = self.under[number]
+        *declared, ended = under.outcome
         for event in declared:
-            self.order = Discover(())  # still under way
             for entry in {spec.entry for spec in event.targets} ^ {*self.existing()} & {*DECORATED}:
                 self.touch(entry, surely=True)
                 self.verdict_reads.pop(entry, None)
             self.tell(event)
-        self.order = None
-        for one in ended.judged:
+        del self.under[number]
+        for one in (*ended.judged, *ended.confirmed):
             if self.plan.exists(one.entry):
                 self.verdict_reads[one.entry] = dict(one.reads)
                 self.changed_in_a_row[one.entry] = 0
-                if one.entry not in since:
+                if one.entry not in under.since:
                     self.perhaps_stale.discard(one.entry)
-                if one.entry not in surely:
+                if one.entry not in under.surely_since:
                     self.surely_stale.discard(one.entry)
         for entry in ended.changed:
             self.perhaps_stale.add(entry)
             self.changed_in_a_row[entry] += 1
             if self.changed_in_a_row[entry] > MOST_TRIES:
                 self.given_up.add(entry)
-        self.seen = {}
         self.tell(ended)
+
+    @precondition(lambda self: any(not under.abandoned for under in self.under.values()))
+    @rule(data=st.data())
+    def drag_on(self, data: st.DataObject) -> None:
+        self.tell(Dragging(data.draw(st.sampled_from(list(self.under)))))
 
     # -- what must hold ----------------------------------------------------------------------------
 
@@ -226,7 +288,7 @@ class Project(RuleBasedStateMachine):
     def fresh_is_true(self) -> None:
         for entry in self.existing():
             reads = self.verdict_reads.get(entry)
-            if self.outcome is not None and entry in self.seen:
+            if any(one.outcome is not None and entry in one.seen for one in self.under.values()):
                 continue  # the plan has not heard yet what the build read
             if reads is None or entry in self.surely_stale:
                 assert not self.plan.fresh(entry), f"{entry} was never judged as it stands"
@@ -237,9 +299,10 @@ class Project(RuleBasedStateMachine):
 
     @invariant()
     def rest_is_earned(self) -> None:
-        assert self.plan.idle == (self.order is None), "something waits and nothing is under way"
+        assert self.plan.idle == (not self.under), "something waits and nothing is under way"
         if not self.plan.idle:
             return
+        assert not self.plan.unfinished()
         assert set(self.existing()) == {*self.named, *self.decorated}
         for entry in self.existing():
             assert self.plan.state(entry) == "idle"
@@ -247,20 +310,23 @@ class Project(RuleBasedStateMachine):
 
     @invariant()
     def states_are_told(self) -> None:
-        building = set(self.order.cohort) if isinstance(self.order, Validate) else set()
+        building = {entry for under in self.under.values() for entry in under.judges}
         for entry in self.existing():
             assert (self.plan.state(entry) == "building") == (entry in building)
             assert self.plan.waits((entry,)) == (self.plan.discovering or self.plan.state(entry) != "idle")
+        waiting = any(self.plan.state(entry) != "idle" for entry in self.existing())
+        assert self.plan.waits() or not waiting
+        assert not (self.plan.waits() and self.plan.idle)
 
     def teardown(self) -> None:
         """When nobody edits any more the plan comes to rest, whatever crashes."""
         for _ in range(MOST_ROUNDS):
-            if self.order is None:
+            if not self.under:
                 break
-            if self.outcome is None:
-                discovering = isinstance(self.order, Discover)
-                self.outcome = self.discovery() if discovering else self.round(lambda _: "agree")
-            self.deliver()
+            number = next(iter(self.under))
+            if self.under[number].outcome is None:
+                self.come_to(number, lambda _: "agree")
+            self.hear(number)
         assert self.plan.idle, "it builds for ever"
         self.fresh_is_true()
         self.rest_is_earned()

@@ -37,9 +37,9 @@ class Aside:
         """What was interrupted comes first."""
         self._puzzles.insert(0, order)
 
-    def puzzled(self, entries: Iterable[str] | None, under_way: Order | None) -> bool:
+    def puzzled(self, entries: Iterable[str] | None, under_way: Iterable[Order]) -> bool:
         """Whether any of `entries` (None: anything) is still to be looked into, or just is."""
-        held = [*self._puzzles, under_way] if isinstance(under_way, Investigate) else self._puzzles
+        held = [*self._puzzles, *(order for order in under_way if isinstance(order, Investigate))]
         return any(entries is None or not set(entries).isdisjoint(one.entries) for one in held)
 
     def next(self, fresh: Callable[[str], bool], exists: Callable[[str], bool]) -> Investigate | None:
@@ -60,13 +60,9 @@ class Aside:
             return None
         first = self._soaked % batches * together
         self._soaked += 1
-        return Validate(tuple(entries[first : first + together]), "soak", soak=self._soaked)
+        return Validate(tuple(entries[first : first + together]), "soak", soak=self._soaked, whole=True)
 
     def judged(self) -> None:
         """Something was judged in earnest: evidence counts from the beginning."""
         self._soaked = 0
 
-
-def nobody_waits(order: Order | None) -> bool:
-    """Whether `order` can be given up for whatever somebody waits for."""
-    return isinstance(order, Investigate) or (isinstance(order, Validate) and order.soak is not None)

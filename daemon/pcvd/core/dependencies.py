@@ -7,6 +7,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from pcvd.core import looks
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
@@ -60,6 +62,10 @@ class Dependencies:
     def below(self, folder: str) -> set[str]:
         """The paths below `folder` that somebody read."""
         return set(self._below.get(folder.rstrip("/") or "/", ()))
+
+    def above(self, path: str) -> set[str]:
+        """Of what was read, the names that stand for every file below a folder which `path` is in."""
+        return {name for folder in _folders(path) if (name := looks.tree(folder)) in self._readers}
 
     def _remember(self, path: str, reader: str) -> None:
         if path not in self._readers:

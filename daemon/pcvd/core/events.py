@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ class Known:
     """A verdict from an earlier life: `reads` maps path to digest, `stale` says what no longer holds, None
     where all of it does.
 
-    `differed` is the cohort in which the target last differed, if no verdict has cleared that since.
+    `differed` is the cohort in which the target last differed, if no verdict has cleared that since; `grave`
+    where that was at a stage which is not tolerated.
     """
 
     spec: TargetSpec
@@ -26,6 +27,9 @@ class Known:
     differed: tuple[str, ...]
     reads: Mapping[str, str | None]
     stale: str | None
+    grave: bool = False
+    partial: bool = False
+    """It rests on fewer schedules than the settings name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +103,23 @@ class Judged:
     reads: Mapping[str, str | None] | None
     puzzling: bool = False
     """It differs, and it is not known yet through what."""
+    partial: bool = False
+    """It rests on the reference and one challenger alone; the project names more schedules."""
+    provisional: bool = False
+    """It agrees, but without somebody beside whom it had differed, which clears nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """One target whose files changed and whose programs did not: its verdict stands, over these reads."""
+
+    entry: str
+    reads: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The order under way has ended.
+    """An order has ended; `order` is its number, None where only one can be meant.
 
     `again`: targets that fell victim to a neighbour's failure; each such round has fewer targets. `changed`:
     targets whose files were edited while they were built.
@@ -116,12 +132,23 @@ class Ended:
     """The order could not be carried out at all; a discovery is tried again when somebody asks."""
     round: int | None = None
     """The number under which the round was recorded."""
+    confirmed: tuple[Confirmed, ...] = ()
+    order: int | None = None
 
 
-Event = Recovered | Declared | Saved | Asked | Wondered | Bored | Outdated | Ended
+@dataclass(frozen=True, slots=True)
+class Dragging:
+    """The order of that number has been under way for long: others need not wait for its end."""
+
+    order: int
+
+
+Event = Recovered | Declared | Saved | Asked | Wondered | Bored | Outdated | Ended | Dragging
 
 
 # -- orders ----------------------------------------------------------------------------------------
+# Every order has a number of its own, and `by`, that of the event which made it necessary. Neither is what an
+# order is about, so orders are equal without them.
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +156,17 @@ class Discover:
     """Ask these model files which targets they declare."""
 
     files: tuple[str, ...]
+    number: int = field(default=0, compare=False)
+    by: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Validate:
-    """Build this cohort in one round. `why` says what made it necessary."""
+    """Build this cohort in one round. `why` says what made it necessary.
+
+    The first tier is quick: the reference and one challenger, side by side, and only what compiles to
+    something new. `whole` is the second one: every schedule, each by itself, whatever was built before.
+    """
 
     cohort: tuple[str, ...]
     why: str
@@ -141,6 +174,11 @@ class Validate:
     """Targets that differed beside others which are not in this cohort: agreement here clears nothing."""
     soak: int | None = None
     """Only to gather evidence; this number chooses order and hash seed. None: in earnest."""
+    whole: bool = False
+    aside: bool = False
+    """It strengthens verdicts that stand: nobody waits for it."""
+    number: int = field(default=0, compare=False)
+    by: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +191,15 @@ class Investigate:
     entries: tuple[str, ...]
     round: int | None = None
     variations: tuple[str, ...] = ()
+    number: int = field(default=0, compare=False)
+    by: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """Give up the order under way: something came up that somebody waits for."""
+    """Give up an order under way: what it builds is no more, or something came up that somebody waits for."""
+
+    order: int = field(default=0, compare=False)
 
 
 Work = Discover | Validate | Investigate

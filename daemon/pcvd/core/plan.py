@@ -1,17 +1,21 @@
 """The plan: what has to be built, and when. A pure state machine: typed events in, typed orders out.
 
 It knows which target read which file, what is fresh, what waits, and what is under way; it knows nothing of
-processes, files or time. At most one order is under way. What nobody touched is never visited: a save costs
-the targets that read it, not all there are.
+processes, files or time. What nobody touched is never visited: a save costs the targets that read it, not all
+there are.
+
+A save is judged in two tiers. The first builds what was touched under the reference and one challenger, as
+quickly as it can; the second, when nobody waits, builds it whole, beside whom it had differed before. One
+order at a time is what others wait for; one that drags on stands aside for the next.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pcvd.core.aside import Aside, nobody_waits
-from pcvd.core.compare import AGREE, INCONCLUSIVE
+from pcvd.core.aside import Aside
+from pcvd.core.compare import INCONCLUSIVE
 from pcvd.core.dependencies import Dependencies
 from pcvd.core.events import (
     Abandon,
@@ -19,6 +23,7 @@ from pcvd.core.events import (
     Bored,
     Declared,
     Discover,
+    Dragging,
     Ended,
     Investigate,
     Outdated,
@@ -27,15 +32,14 @@ from pcvd.core.events import (
     Validate,
     Wondered,
 )
+from pcvd.core.roster import Roster
+from pcvd.core.underway import Running, UnderWay
+from pcvd.core.wishes import Rank, Wish, Wishes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from pcvd.core.events import (
-        Event,
-        Known,
-        Order,
-    )
+    from pcvd.core.events import Event, Order, Work
     from pcvd.core.model import TargetSpec
 
 MOST_TOGETHER = 32
@@ -44,33 +48,12 @@ been run.
 """
 
 MOST_TRIES = 3
-"""How often a target is built again because its files changed meanwhile, when no further save asks for it."""
+"""How often a target is built again because its files changed meanwhile, when no further save asks for it;
+and how often in a row its build is given up for a newer save, or one of the backlog for what presses more.
+After that it is seen through, so that a file which is saved all the time starves nobody.
+"""
 
-
-@dataclass(slots=True)
-class _Target:
-    spec: TargetSpec
-    source: str | None
-    verdict: str | None = None
-    differed: tuple[str, ...] = ()
-    """The cohort in which it last differed. Only a verdict clears it: what could not be compared does not."""
-    fresh: bool = False
-    tries: int = 0
-    owing: bool = False
-    """It was built without somebody beside whom it had differed."""
-    cohort: tuple[str, ...] = ()
-    """Beside whom it was judged last."""
-
-    def judged(self, verdict: str, cohort: tuple[str, ...], *, owing: bool) -> None:
-        """Take in a verdict on the files as they were read."""
-        self.verdict, self.fresh, self.tries, self.owing = verdict, True, 0, owing
-        self.cohort = cohort
-        if verdict != INCONCLUSIVE:
-            self.differed = () if verdict == AGREE else cohort
-
-    def waits_for(self, neighbour: str) -> bool:
-        """Whether it differed beside `neighbour`, agreed without it, and could not be cleared by that."""
-        return self.owing and neighbour in self.differed
+_PRESSING = (Rank.ASKED, Rank.SAVED)
 
 
 class Plan:
@@ -80,55 +63,75 @@ class Plan:
         """`eager`: build what is new or stale by itself, not only what is asked for."""
         self._eager = eager
         self._surveyed = False
-        self._targets: dict[str, _Target] = {}
-        self._memory: dict[str, Known] = {}
-        self._read = Dependencies()
-        self._pending: dict[str, str] = {}
+        self._roster = Roster()
         self._sources = Dependencies()
         """What the discovery in each model file read."""
-        self._discoveries: dict[str, None] = {}
+        self._wishes = Wishes()
+        self._unfinished: dict[str, int] = {}
+        """Targets whose verdicts a whole round is to strengthen, and the number of the event behind that."""
+        self._discoveries: dict[str, int] = {}
         self._postponed: dict[str, None] = {}
         """Files whose discovery could not be carried out."""
         self._aside = Aside()
-        self._under_way: Order | None = None
-        self._abandoned = False
-        self._touched: dict[str, str] = {}
-        """Targets of the cohort under way whose files changed meanwhile, and through what."""
-        self._meanwhile: dict[str, str | None] = {}
-        """What was saved since the order under way began: what it reads is known only when it ends."""
-        self._gone: set[str] = set()
-        """Model files that went since then: what they declared is no more, whatever the order found."""
+        self._under_way = UnderWay()
+        self._told: dict[str, str | None] = {}
+        """What a path that is read was last said to hold: the same once more is no news."""
+        self._yielded = 0
+        """How often in a row the backlog has given way."""
+        self._events = self._orders = 0
 
-    # what others may ask
+    # -- what others may ask -----------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
         """Nothing under way and nothing waiting."""
-        return not (self._under_way or self._pending or self._discoveries or self._aside)
+        waiting = self._wishes or self._discoveries or self._unfinished or self._aside
+        return not (self._under_way or waiting)
 
     @property
     def discovering(self) -> bool:
         """Whether it is still to be found out which targets there are."""
-        return bool(self._discoveries) or isinstance(self._under_way, Discover)
+        return bool(self._discoveries) or self._under_way.discovering
 
     @property
     def paths(self) -> frozenset[str]:
         """Every file that some target or some discovery read."""
-        return frozenset((*self._read, *self._sources))
+        return frozenset((*self._roster.read, *self._sources))
 
     @property
     def paths_version(self) -> tuple[int, int]:
         """Another one whenever `paths` are others."""
-        return self._read.version, self._sources.version
+        return self._roster.read.version, self._sources.version
+
+    @property
+    def targets_version(self) -> int:
+        """Another one whenever `targets` are others."""
+        return self._roster.version
+
+    @property
+    def working(self) -> bool:
+        """Whether an order is under way: what it reads is known only when it ends."""
+        return bool(self._under_way)
+
+    def reads(self, path: str) -> bool:
+        """Whether some target or some discovery read the path."""
+        return path in self._roster.read or path in self._sources
+
+    def below(self, folder: str) -> set[str]:
+        """The paths below `folder` that some target or some discovery read."""
+        return self._roster.read.below(folder) | self._sources.below(folder)
+
+    def above(self, path: str) -> set[str]:
+        """Of what was read, the names that stand for every file below a folder which `path` is in."""
+        return self._roster.read.above(path) | self._sources.above(path)
 
     def concerned(self, path: str) -> set[str]:
         """`path` itself where some target or discovery read it, or the paths below it that were read,
         where it is a folder. While an order is under way nobody knows yet what it reads.
         """
-        if path in self._read or path in self._sources:
+        if self.reads(path):
             return {path}
-        found = self._read.below(path) | self._sources.below(path)
-        return found or ({path} if self._under_way is not None else set())
+        return self.below(path) or ({path} if self._under_way else set())
 
     @property
     def surveyed(self) -> bool:
@@ -138,7 +141,7 @@ class Plan:
     @property
     def remembered(self) -> tuple[TargetSpec, ...]:
         """Targets of an earlier life of which it is not known yet whether they still exist."""
-        return () if self._surveyed else tuple(known.spec for known in self._memory.values())
+        return () if self._surveyed else self._roster.remembered
 
     @property
     def sources(self) -> frozenset[str]:
@@ -148,52 +151,59 @@ class Plan:
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
         """All targets that exist, in the order of their declaration."""
-        return tuple(target.spec for target in self._targets.values())
+        return tuple(self._roster[entry].spec for entry in self._roster)
 
     def spec(self, entry: str) -> TargetSpec:
         """The declaration of a target that exists."""
-        return self._targets[entry].spec
+        return self._roster[entry].spec
 
     def exists(self, entry: str) -> bool:
         """Whether a target of that name is declared."""
-        return entry in self._targets
+        return entry in self._roster
 
     def fresh(self, entry: str) -> bool:
         """Whether the target's verdict is about the files as they are."""
-        return self._targets[entry].fresh
+        return self._roster[entry].fresh
 
     def state(self, entry: str) -> str:
         """`building`, `queued` or `idle`. Evidence that is gathered aside changes nothing for who waits."""
-        order = self._under_way
-        if isinstance(order, Validate) and order.soak is None and entry in order.cohort:
+        if self._under_way.judging(entry) is not None:
             return "building"
-        return "queued" if entry in self._pending else "idle"
+        return "queued" if entry in self._wishes else "idle"
 
     def waits(self, entries: Iterable[str] | None = None) -> bool:
         """Whether any of `entries` (None: of all targets) is still to be judged."""
-        return self.discovering or any(
-            entry in self._targets and self.state(entry) != "idle"
-            for entry in (self._targets if entries is None else entries)
-        )
+        if self.discovering:
+            return True
+        if entries is None:
+            return bool(self._wishes) or any(running.cohort for running in self._under_way)
+        return any(entry in self._roster and self.state(entry) != "idle" for entry in entries)
+
+    def unfinished(self, entries: Iterable[str] | None = None) -> bool:
+        """Whether a whole round over any of `entries` (None: over any target) is still to strengthen it."""
+        held = {*self._unfinished, *self._under_way.strengthened}
+        return bool(held if entries is None else held.intersection(entries))
 
     def puzzled(self, entries: Iterable[str] | None = None) -> bool:
         """Whether it is still being found out what differences of `entries` (None: of any) come from."""
-        return self._aside.puzzled(entries, self._under_way)
+        return self._aside.puzzled(entries, [running.order for running in self._under_way])
 
-    # what happens
+    # -- what happens ------------------------------------------------------------------------------
 
     def handle(self, event: Event) -> list[Order]:
         """Take in `event`; the orders that follow from it, to be carried out in turn."""
+        self._events += 1
+        pointless: list[Running] = []
         match event:
             case Recovered():
-                self._memory |= {known.spec.entry: known for known in event.known}
-                self._discoveries |= dict.fromkeys(sorted(event.declaring))
+                self._roster.remember(event.known)
+                self._look_into(sorted(event.declaring))
             case Declared():
                 self._declared(event)
             case Saved():
-                self._saved(event)
+                pointless = self._saved(event)
             case Asked():
-                self._discoveries |= self._postponed
+                self._look_into(self._postponed)
                 self._postponed.clear()
                 self._asked(event)
             case Wondered():
@@ -201,229 +211,274 @@ class Plan:
             case Bored():
                 return self._soak()
             case Outdated():
-                for entry, target in self._targets.items():
-                    target.fresh = False
+                for entry in self._roster:
+                    self._roster[entry].fresh = False
                     self._want(entry, event.why)
             case Ended():
                 self._ended(event)
-        orders = self._next()
+            case Dragging():
+                self._under_way.drags(event.order)
+        orders = [*(self._abandon(running) for running in pointless), *self._next()]
         self._surveyed = self._surveyed or not (self.discovering or self._postponed)
         return orders
 
+    def _look_into(self, files: Iterable[str]) -> None:
+        for file in files:
+            self._discoveries.setdefault(file, self._events)
+
     def _asked(self, event: Asked) -> None:
         for entry in event.entries:
-            # What is being built answers as well.
-            if entry in self._targets and self.state(entry) == "idle":
-                self._pending[entry] = "asked for"
+            # What is being built whole answers as well.
+            if entry in self._roster and not self._under_way.whole(entry):
+                self._wishes.add(entry, Wish("asked for", self._events, Rank.ASKED, whole=True))
 
     def _wondered(self, event: Wondered) -> None:
         for entry in event.entries:
-            if entry in self._targets:
-                beside = [other for other in self._targets[entry].cohort if other in self._targets]
-                cohort = tuple(beside) or (entry,)
-                self._aside.puzzle(Investigate(cohort, (entry,), variations=event.variations))
+            if entry in self._roster:
+                beside = tuple(other for other in self._roster[entry].cohort if other in self._roster)
+                cohort = beside or (entry,)
+                order = Investigate(cohort, (entry,), variations=event.variations, by=self._events)
+                self._aside.puzzle(order)
 
     def _soak(self) -> list[Order]:
         """One more round over what is fresh, in another order and under another hash seed."""
-        fit = [
-            entry
-            for entry, target in self._targets.items()
-            if target.fresh and target.verdict != INCONCLUSIVE
-        ]
+        targets = ((entry, self._roster[entry]) for entry in self._roster)
+        fit = [entry for entry, one in targets if one.fresh and one.verdict != INCONCLUSIVE]
         if not self.idle or not fit:
             return []
-        self._under_way = self._aside.soak(fit, MOST_TOGETHER)
-        return [self._under_way] if self._under_way is not None else []
+        order = self._aside.soak(fit, MOST_TOGETHER)
+        return [] if order is None else [self._begin(replace(order, by=self._events))]
 
     def _declared(self, event: Declared) -> None:
         if event.source is not None:
-            if event.source in self._gone:
+            asked = [running for running in self._under_way if isinstance(running.order, Discover)]
+            if any(event.source in running.gone for running in asked):
                 return
             self._sources.put(event.source, dict.fromkeys(event.reads))
-            if not event.reads.isdisjoint(self._meanwhile):
-                self._discoveries[event.source] = None
-        if event.broken:
-            for known in list(self._memory.values()):
-                if known.spec.path == event.source:
-                    self._declare(known.spec, event.source)
+            if any(not event.reads.isdisjoint(running.meanwhile) for running in asked):
+                self._look_into([event.source])
+        for entry in self._roster.undeclared(event):
+            self._roster.forget(entry)
+            self._wishes.pop(entry)
+            self._unfinished.pop(entry, None)
+        for entry, why, known in self._roster.declare(event):
+            if why:
+                self._want(entry, why)
+            elif known is not None and known.partial:
+                self._unfinished[entry] = self._events
+
+    def _want(self, entry: str, why: str, rank: Rank = Rank.BACKLOG) -> None:
+        if not self._eager:
             return
-        declared = {spec.entry for spec in event.targets}
-        for entry in [entry for entry, target in self._targets.items() if target.source == event.source]:
-            if entry not in declared:
-                self._forget(entry)
-        for spec in event.targets:
-            self._declare(spec, event.source)
+        wish = Wish(why, self._events, rank)
+        running = self._under_way.judging(entry)
+        if running is not None:
+            running.touched[entry] = wish
+        elif rank is Rank.SAVED:
+            self._wishes.put(entry, wish)  # once more, so that it goes first
+        else:
+            self._wishes.add(entry, wish)
 
-    def _declare(self, spec: TargetSpec, source: str | None) -> None:
-        known = self._targets.get(spec.entry)
-        if known is None:
-            self._remember(spec, source)
-        elif (
-            source is None or known.source == source
-        ):  # else the settings name it, with arguments of their own
-            otherwise = known.spec.args != spec.args
-            known.spec, known.source = spec, source
-            if otherwise:
-                known.fresh = False
-                self._want(spec.entry, "its arguments are declared otherwise")
+    # -- saves -------------------------------------------------------------------------------------
 
-    def _remember(self, spec: TargetSpec, source: str | None) -> None:
-        target = self._targets[spec.entry] = _Target(spec, source)
-        known = self._memory.pop(spec.entry, None)
-        if known is None:
-            self._want(spec.entry, "new")
-            return
-        target.verdict, target.differed = known.verdict, known.differed
-        target.fresh = known.stale is None and known.spec.args == spec.args
-        self._read.put(spec.entry, known.reads)
-        if not target.fresh:
-            self._want(spec.entry, known.stale or "its arguments are declared otherwise")
-
-    def _saved(self, event: Saved) -> None:
+    def _saved(self, event: Saved) -> list[Running]:
+        """Take in a save; the orders under way whose builds it makes pointless."""
         for file in event.gone:
             self._declared(Declared((), file))
             self._sources.drop(file)
             self._discoveries.pop(file, None)
-            if self._under_way is not None:
-                self._gone.add(file)
-        if self._under_way is not None:
-            self._meanwhile |= event.changes
-        touched = {source for path in event.changes for source in self._sources.readers(path)}
-        for file in sorted(touched | event.declaring):
-            self._discoveries[file] = None
-        self._unlearn(event.changes)
-        for path, digest in event.changes.items():
-            for entry in sorted(self._read.readers(path)):
-                if self._read.digest(entry, path) != digest:
-                    self._targets[entry].fresh = False
-                    if self.state(entry) != "building":  # whether the build has seen it, its end will tell
-                        self._want(entry, f"{path} was saved")
+        for running in self._under_way:
+            running.gone |= event.gone
+            running.meanwhile |= event.changes
+        asking = {source for path in event.changes for source in self._sources.readers(path)}
+        self._look_into(sorted(asking | event.declaring))
+        self._roster.unlearn(event.changes)
+        touched = {entry for path, digest in event.changes.items() for entry in self._touched(path, digest)}
+        return [running for running in self._under_way if self._is_pointless(running, touched)]
 
-    def _unlearn(self, changes: Mapping[str, str | None]) -> None:
-        """What is remembered of a target that is not declared again yet is stale where a file is another."""
-        for entry, known in self._memory.items():
-            saved = (path for path, digest in changes.items() if known.reads.get(path, digest) != digest)
-            if path := next(saved, None):
-                self._memory[entry] = replace(known, stale=f"{path} was saved")
+    def _touched(self, path: str, digest: str | None) -> list[str]:
+        """The targets that read `path`, where it is news that it holds this; those that wait are stale now."""
+        readers = sorted(self._roster.read.readers(path))
+        news = []
+        for entry in readers:
+            held = self._roster.read.digest(entry, path)
+            if self._told.get(path, held) != digest:
+                news.append(entry)
+            if held != digest:
+                self._roster[entry].fresh = False
+                # Where it is built already, whether the build has seen the save its end will tell.
+                if self._under_way.judging(entry) is None:
+                    self._want(entry, f"{path} was saved", Rank.SAVED)
+        if readers:
+            self._told[path] = digest
+        return news
 
-    def _want(self, entry: str, why: str) -> None:
-        if entry not in self._targets or not self._eager:
-            return
-        if self.state(entry) == "building":
-            self._touched[entry] = why
-        else:
-            self._pending.setdefault(entry, why)
+    def _is_pointless(self, running: Running, touched: set[str]) -> bool:
+        """Whether all that an order builds was saved since. What was given up too often is seen through."""
+        if not running.cohort or running.abandoned or not touched.issuperset(running.cohort):
+            return False
+        return all(self._roster[entry].given_up < MOST_TRIES for entry in running.cohort)
+
+    # -- ends --------------------------------------------------------------------------------------
 
     def _ended(self, event: Ended) -> None:
-        order, self._under_way = self._under_way, None
-        abandoned, self._abandoned = self._abandoned, False
-        if isinstance(order, Investigate) and abandoned:
-            self._aside.resume(order)
-        elif not nobody_waits(order):
+        running = self._under_way.end(event.order)
+        if running is None:
+            return
+        order = running.order
+        if running.abandoned and event.failed:
+            self._resume(running)
+        elif not running.aside:
             self._aside.judged()
+            if running.rank is Rank.BACKLOG:
+                self._yielded = 0
         if isinstance(order, Discover) and event.failed:
             self._postponed |= dict.fromkeys(order.files)
-        cohort: tuple[str, ...] = ()
         if isinstance(order, Validate):
-            cohort = order.cohort
             self._judged(order, event)
         for entry in event.again:
-            if entry in self._targets:
-                self._pending.setdefault(entry, "its round could not be finished")
+            if entry in self._roster:
+                self._wishes.add(entry, running.wish_again(entry, "its round could not be finished"))
         for entry in event.changed:
-            self._try_again(entry)
-        self._catch_up(cohort)
+            self._try_again(running, entry)
+        self._catch_up(running)
+        for entry in running.cohort:
+            if entry not in self._wishes and not (entry in self._roster and self._roster[entry].fresh):
+                self._unfinished.pop(entry, None)  # there is no verdict that could be strengthened
+
+    def _resume(self, running: Running) -> None:
+        """What was given up waits again."""
+        order = running.order
+        if isinstance(order, Investigate):
+            self._aside.resume(order)
+        elif isinstance(order, Validate) and order.aside:
+            waiting = (entry for entry in order.cohort if entry in self._roster)
+            self._unfinished = dict.fromkeys(waiting, order.by) | self._unfinished
+        for entry, wish in running.wishes.items():
+            if entry in self._roster:
+                self._roster[entry].given_up += 1
+                self._wishes.add(entry, wish)
 
     def _judged(self, order: Validate, event: Ended) -> None:
-        owed = dict(order.owed)
         for judged in event.judged:
-            target = self._targets.get(judged.entry)
-            if target is not None:  # its declaration may have gone while it was built
-                target.judged(judged.verdict, order.cohort, owing=judged.entry in owed)
-                if judged.reads is not None:
-                    self._read.put(judged.entry, judged.reads)
+            entry = judged.entry
+            if entry not in self._roster:  # its declaration may have gone while it was built
+                continue
+            self._roster.judged(entry, judged.verdict, order.cohort)
+            if judged.reads is not None:
+                self._roster.read.put(entry, judged.reads)
+            if order.soak is None:
+                self._unfinished.pop(entry, None)
+            missing = self._roster.missing(entry, set(order.cohort))
+            if judged.provisional and not order.whole and self._eager:
+                self._wishes.add(entry, Wish("it had differed beside others", order.by, whole=True))
+            elif judged.verdict != INCONCLUSIVE and (judged.partial or (missing and not order.whole)):
+                self._unfinished[entry] = order.by
+        for confirmed in event.confirmed:
+            if confirmed.entry in self._roster:
+                self._roster[confirmed.entry].confirmed()
+                self._roster.read.put(confirmed.entry, confirmed.reads)
         puzzling = tuple(judged.entry for judged in event.judged if judged.puzzling)
         if puzzling:
-            self._aside.puzzle(Investigate(order.cohort, puzzling, event.round))
+            self._aside.puzzle(Investigate(order.cohort, puzzling, event.round, by=order.by))
 
-    def _try_again(self, entry: str) -> None:
-        target = self._targets.get(entry)
+    def _try_again(self, running: Running, entry: str) -> None:
+        target = self._roster.get(entry)
         if target is None:
             return
         target.fresh = False
         if target.tries < MOST_TRIES:
             target.tries += 1
-            self._pending.setdefault(entry, "its files changed while it was built")
+            self._wishes.add(entry, running.wish_again(entry, "its files changed while it was built"))
 
-    def _catch_up(self, cohort: tuple[str, ...]) -> None:
+    def _catch_up(self, running: Running) -> None:
         """What happened to the cohort while it was built: only now is it known what it read."""
-        touched, self._touched = self._touched, {}
-        meanwhile, self._meanwhile = self._meanwhile, {}
-        self._gone.clear()
-        for path, digest in meanwhile.items():
-            for entry in sorted(self._read.readers(path).intersection(cohort)):
-                if self._read.digest(entry, path) != digest:
-                    touched.setdefault(entry, f"{path} was saved")
-        for entry, why in touched.items():
-            if entry in self._targets:
-                self._targets[entry].fresh = False
-                self._want(entry, why)
+        touched = dict(running.touched)
+        for path, digest in running.meanwhile.items():
+            for entry in sorted(self._roster.read.readers(path).intersection(running.cohort)):
+                if self._roster.read.digest(entry, path) != digest:
+                    touched.setdefault(entry, Wish(f"{path} was saved", self._events, Rank.SAVED))
+        for entry, wish in touched.items():
+            if entry in self._roster:
+                self._roster[entry].fresh = False
+                if self._eager:
+                    self._wishes.add(entry, wish)
 
-    def _forget(self, entry: str) -> None:
-        self._read.drop(entry)
-        del self._targets[entry]
-        self._pending.pop(entry, None)
+    # -- what comes next ---------------------------------------------------------------------------
 
     def _next(self) -> list[Order]:
-        if self._under_way is not None:
-            return self._give_way()
+        first = self._under_way.first
+        if first is not None:
+            return [self._abandon(first)] if self._gives_way(first) else []
+        order = self._work()
+        return [] if order is None else [order]
+
+    def _work(self) -> Work | None:
+        pressing = self._wishes.pressing(but=self._under_way.judged)  # one target is built once at a time
+        if pressing and pressing[0][1].rank in _PRESSING and self._surveyed:
+            return self._round(pressing)
         if self._discoveries:
-            # First of all: what is to be built depends on what there is.
-            self._under_way = Discover(tuple(self._discoveries))
+            # Before all that is new: what is to be built depends on what there is.
+            files, by = tuple(self._discoveries), min(self._discoveries.values())
             self._discoveries.clear()
-        elif self._pending:
-            self._under_way = self._round()
-        else:
-            self._under_way = self._aside.next(self.fresh, self.exists)
-        return [] if self._under_way is None else [self._under_way]
+            return self._begin(Discover(files, by=by))
+        if pressing:
+            return self._round(pressing)
+        order: Work | None = self._aside.next(self.fresh, self.exists) or self._whole()
+        return None if order is None else self._begin(order)
 
-    def _give_way(self) -> list[Order]:
-        """What nobody waits for makes room for what somebody does."""
-        if not nobody_waits(self._under_way) or self._abandoned or not (self._pending or self._discoveries):
-            return []
-        self._abandoned = True
-        return [Abandon()]
+    def _begin(self, order: Work, wishes: Mapping[str, Wish] | None = None) -> Work:
+        self._orders += 1
+        order = replace(order, number=self._orders)
+        self._under_way.begin(Running(order, dict(wishes or {})))
+        return order
 
-    def _round(self) -> Validate:
-        """The next cohort: what waits, and whoever was built together with one of them when a difference was
-        found.
+    def _abandon(self, running: Running) -> Abandon:
+        running.abandoned = True
+        return Abandon(running.order.number)
 
-        Neighbours matter: a target that differed in a cohort of three says nothing of that difference when it
-        is built alone.
+    def _gives_way(self, running: Running) -> bool:
+        """What nobody waits for makes room for what somebody does, and the backlog for what presses more."""
+        if running.abandoned:
+            return False
+        if running.aside:
+            return bool(self._wishes or self._discoveries)
+        if running.rank is not Rank.BACKLOG or self._wishes.rank not in _PRESSING:
+            return False
+        self._yielded += 1
+        return self._yielded <= MOST_TRIES
+
+    def _round(self, pressing: Sequence[tuple[str, Wish]]) -> Work:
+        """The next cohort: of what waits, the most `pressing`. A whole round brings along whoever one of them
+        was built with when a difference was found.
         """
         chosen: dict[str, None] = {}
-        why = next(iter(self._pending.values()))
-        for entry in self._pending:
-            neighbours = [other for other in self._targets[entry].differed if self._comes_along(other)]
-            waiting = [other for other, target in self._targets.items() if target.waits_for(entry)]
-            together = chosen | dict.fromkeys([entry, *neighbours, *waiting])
+        head = pressing[0][1]
+        for entry, wish in pressing:
+            if wish.whole == head.whole:
+                together = chosen | dict.fromkeys(self._roster.neighbours(entry) if wish.whole else [entry])
+                if chosen and len(together) > MOST_TOGETHER:
+                    break
+                chosen = together
+        granted = {entry: self._wishes.pop(entry) or head for entry in chosen}
+        return self._begin(self._over(chosen, Validate((), head.why, whole=head.whole, by=head.by)), granted)
+
+    def _whole(self) -> Validate | None:
+        """A whole round to strengthen verdicts of the first tier."""
+        chosen: dict[str, None] = {}
+        for entry in self._unfinished:
+            together = chosen | dict.fromkeys(self._roster.neighbours(entry))
             if chosen and len(together) > MOST_TOGETHER:
                 break
             chosen = together
-        for entry in chosen:
-            self._pending.pop(entry, None)
-        declared = tuple(entry for entry in self._targets if entry in chosen)
-        owed = [(entry, tuple(self._missing(entry, chosen))) for entry in declared]
-        return Validate(declared, why, tuple((entry, missing) for entry, missing in owed if missing))
+        numbers = [self._unfinished.pop(entry) for entry in chosen if entry in self._unfinished]
+        if not chosen:
+            return None
+        return self._over(chosen, Validate((), "whole", whole=True, aside=True, by=min(numbers)))
 
-    def _missing(self, entry: str, cohort: Iterable[str]) -> list[str]:
-        """Targets beside which `entry` differed, that exist and are not in `cohort`."""
-        held = set(cohort)
-        return [
-            other for other in self._targets[entry].differed if other in self._targets and other not in held
-        ]
-
-    def _comes_along(self, neighbour: str) -> bool:
-        # Who could not be compared may have been what broke the round, and would break it for ever.
-        target = self._targets.get(neighbour)
-        return target is not None and (neighbour in self._pending or target.verdict != INCONCLUSIVE)
+    def _over(self, chosen: Iterable[str], order: Validate) -> Validate:
+        """`order` over the targets that were chosen, in the order of their declaration."""
+        cohort = tuple(sorted(chosen, key=lambda entry: self._roster[entry].place))
+        grave = (entry for entry in cohort if self._roster[entry].grave)
+        owed = ((entry, self._roster.missing(entry, set(cohort))) for entry in grave)
+        return replace(order, cohort=cohort, owed=tuple((entry, missing) for entry, missing in owed if missing))

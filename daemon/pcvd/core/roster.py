@@ -1,0 +1,184 @@
+"""The roster: which targets exist, who declared them, what each read, and where each stands.
+
+Targets are declared by the settings or by one model file; what an earlier life found of them is remembered
+until they are declared again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pcvd.core.compare import AGREE, DIVERGED, EQUIVALENT, INCONCLUSIVE, UNSTABLE
+from pcvd.core.dependencies import Dependencies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pcvd.core.events import Declared, Known
+    from pcvd.core.model import TargetSpec
+
+_OTHERWISE = "its arguments are declared otherwise"
+
+
+@dataclass(slots=True)
+class Target:
+    """A declared target and where it stands."""
+
+    spec: TargetSpec
+    source: str | None
+    """The model file that declares it; None where the settings do."""
+    place: int
+    """Targets are built in the order of their declaration."""
+    verdict: str | None = None
+    differed: tuple[str, ...] = ()
+    """The cohort in which it last differed. Only agreement in that cohort clears it: neither a smaller one
+    does, nor what could not be compared.
+    """
+    grave: bool = False
+    """It differed there at a stage that is not tolerated."""
+    fresh: bool = False
+    tries: int = 0
+    """How often its files changed while it was built, since the last verdict."""
+    given_up: int = 0
+    """How often its build was given up, since the last verdict."""
+    cohort: tuple[str, ...] = ()
+    """Beside whom it was judged last."""
+
+    def confirmed(self) -> None:
+        """The verdict is about the files as they were read just now."""
+        self.fresh, self.tries, self.given_up = True, 0, 0
+
+
+class Roster:
+    """Targets by their entry. Methods that change what exists tell which targets are to be built, and why."""
+
+    def __init__(self) -> None:
+        self.read = Dependencies()
+        """Who read which file when it was last built."""
+        self._targets: dict[str, Target] = {}
+        self._by_source: dict[str | None, dict[str, None]] = {}
+        self._memory: dict[str, Known] = {}
+        self._owing: set[str] = set()
+        self.version = 0
+        """Grows whenever a target comes, goes or is declared otherwise."""
+
+    def __contains__(self, entry: str) -> bool:
+        return entry in self._targets
+
+    def __getitem__(self, entry: str) -> Target:
+        return self._targets[entry]
+
+    def __iter__(self) -> Iterator[str]:
+        """All entries, in the order of their declaration."""
+        return iter(self._targets)
+
+    def get(self, entry: str) -> Target | None:
+        """The target of that name, or None."""
+        return self._targets.get(entry)
+
+    def remember(self, known: Iterable[Known]) -> None:
+        """Verdicts of an earlier life, for targets that may still exist."""
+        self._memory |= {one.spec.entry: one for one in known}
+
+    @property
+    def remembered(self) -> tuple[TargetSpec, ...]:
+        """What is remembered and was not declared again."""
+        return tuple(known.spec for known in self._memory.values())
+
+    def unlearn(self, changes: Mapping[str, str | None]) -> None:
+        """What is remembered of a target that is not declared again yet is stale where a file is another."""
+        for entry, known in self._memory.items():
+            saved = (path for path, digest in changes.items() if known.reads.get(path, digest) != digest)
+            if path := next(saved, None):
+                self._memory[entry] = replace(known, stale=f"{path} was saved")
+
+    # -- declarations ------------------------------------------------------------------------------
+
+    def declare(self, event: Declared) -> Iterator[tuple[str, str, Known | None]]:
+        """Take in what a source declares: the targets to be built, why, and what is remembered of them.
+
+        A source that could not be imported declares what it did before.
+        """
+        specs: Iterable[TargetSpec] = event.targets
+        if event.broken:
+            specs = [known.spec for known in self._memory.values() if known.spec.path == event.source]
+        for spec in specs:
+            yield from self._declare(spec, event.source)
+
+    def undeclared(self, event: Declared) -> list[str]:
+        """The targets that the event's source declared before, and declares no more."""
+        declared = {spec.entry for spec in event.targets}
+        held = () if event.broken else self._by_source.get(event.source, ())
+        return [entry for entry in held if entry not in declared]
+
+    def _declare(self, spec: TargetSpec, source: str | None) -> Iterator[tuple[str, str, Known | None]]:
+        target = self._targets.get(spec.entry)
+        if target is None:
+            yield from self._welcome(spec, source)
+        elif source is None or target.source == source:
+            # Else the settings name it, with arguments of their own.
+            otherwise = target.spec.args != spec.args
+            self.version += target.spec != spec
+            self._by_source[target.source].pop(spec.entry)
+            self._by_source.setdefault(source, {})[spec.entry] = None
+            target.spec, target.source = spec, source
+            if otherwise:
+                target.fresh = False
+                yield spec.entry, _OTHERWISE, None
+
+    def _welcome(self, spec: TargetSpec, source: str | None) -> Iterator[tuple[str, str, Known | None]]:
+        self.version += 1
+        target = self._targets[spec.entry] = Target(spec, source, self.version)
+        self._by_source.setdefault(source, {})[spec.entry] = None
+        known = self._memory.pop(spec.entry, None)
+        if known is None:
+            yield spec.entry, "new", None
+            return
+        target.verdict, target.differed, target.grave = known.verdict, known.differed, known.grave
+        target.fresh = known.stale is None and known.spec.args == spec.args
+        self.read.put(spec.entry, known.reads)
+        yield spec.entry, "" if target.fresh else known.stale or _OTHERWISE, known
+
+    def forget(self, entry: str) -> None:
+        """The target is no more."""
+        self.version += 1
+        self.read.drop(entry)
+        self._owing.discard(entry)
+        self._by_source[self._targets.pop(entry).source].pop(entry)
+
+    # -- neighbours --------------------------------------------------------------------------------
+    # Neighbours matter: a target that differed in a cohort of three says nothing of that difference when it is
+    # built alone.
+
+    def judged(self, entry: str, verdict: str, cohort: tuple[str, ...]) -> None:
+        """Take in a verdict on the files as they were read."""
+        target, missing = self._targets[entry], self.missing(entry, set(cohort))
+        target.verdict, target.cohort = verdict, cohort
+        target.confirmed()
+        if verdict in {EQUIVALENT, DIVERGED, UNSTABLE}:
+            target.grave = verdict != EQUIVALENT or (target.grave and bool(missing))
+            target.differed = (*cohort, *missing)
+        elif verdict == AGREE and not missing:
+            target.differed, target.grave = (), False
+        if missing:
+            self._owing.add(entry)
+        else:
+            self._owing.discard(entry)
+
+    def missing(self, entry: str, cohort: set[str]) -> tuple[str, ...]:
+        """Targets beside which `entry` differed, that exist and are not in `cohort`."""
+        return tuple(
+            other for other in self._targets[entry].differed if other in self._targets and other not in cohort
+        )
+
+    def neighbours(self, entry: str) -> Iterator[str]:
+        """`entry`, whoever it differed beside, and whoever waits for it to be built with them again."""
+        yield entry
+        for other in self._targets[entry].differed:
+            # Who could not be compared may have been what broke the round, and would break it for ever.
+            if other in self._targets and self._targets[other].verdict != INCONCLUSIVE:
+                yield other
+        for other in self._owing:
+            if entry in self._targets[other].differed:
+                yield other
