@@ -13,6 +13,7 @@ import msgspec
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
 from pcvd.core.frames import reported
 from pcvd.core.model import Build, Failure, Read
+from pcvd.core.programs import Program
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from pcv_config.settings import Settings
     from pcvd.builders.protocol import Order
+
+    Numbered = tuple[int, int, int]
+    """A build to make: its number within the order, the index of its target, which copy of it."""
 
 _CRASH_HINT = (
     "native code, or the compiler, ended the process; failure.trace in the JSON has the end of its output"
@@ -40,6 +44,8 @@ class Progress:
     reads: dict[str, dict[Read, None]] = field(default_factory=dict)
     """What each target read; two workers may read one file at different moments, and both reads count."""
     environments: list[dict[str, Any]] = field(default_factory=list)
+    lowered: dict[str, list[Program]] = field(default_factory=dict)
+    """Per target the programs that its builds have come to, where they meet before they are compiled."""
     culprits: dict[int, Failure] = field(default_factory=dict)
     """Targets, by their index in the cohort, that a worker died or ran out of time over."""
 
@@ -47,8 +53,26 @@ class Progress:
         """Take in a worker's report of one build."""
         report = msgspec.convert(message["report"], Build)
         self.reports[message["build"]] = report
-        booked = self.reads.setdefault(report.target, {})
-        booked.update(dict.fromkeys(msgspec.convert(message["reads"], tuple[Read, ...])))
+        self._book(report.target, message["reads"])
+
+    def note_lowered(self, message: dict[str, Any]) -> None:
+        """Take in what a worker has lowered. A target of which a build failed has no programs."""
+        programs = msgspec.convert(message["programs"], list[Program])
+        for program in programs:
+            self.lowered.setdefault(program.target, []).append(program)
+        for target in message["failed"]:
+            self.lowered[target] = []
+        for target, reads in message["reads"].items():
+            self._book(target, reads)
+
+    def _book(self, target: str, reads: list[dict[str, Any]]) -> None:
+        booked = self.reads.setdefault(target, {})
+        booked.update(dict.fromkeys(msgspec.convert(reads, tuple[Read, ...])))
+
+    def mine(self, share: int) -> list[Numbered]:
+        """The builds that are one worker's."""
+        slots = enumerate(self.order.slots)
+        return [(number, slot.target, slot.copy) for number, slot in slots if slot.share == share]
 
     def blame(
         self, suspects: Iterable[int], kind: str, message: str, hint: str, output: str, root: str
@@ -76,14 +100,14 @@ class Conversation:
         self,
         worker: Worker,
         progress: Progress,
-        mine: list[tuple[int, int, int]],
-        barriers: tuple[asyncio.Barrier, asyncio.Barrier],
+        share: int,
+        barriers: tuple[asyncio.Barrier, asyncio.Barrier, asyncio.Barrier],
         settings: Settings,
         *,
         together: bool,
     ) -> None:
-        self._worker, self._progress, self._mine = worker, progress, mine
-        self._loaded, self._begun = barriers
+        self._worker, self._progress, self._share = worker, progress, share
+        self._loaded, self._lowered, self._begun = barriers
         self._timeout_s, self._root, self._together = settings.timeout_s, settings.root, together
         self._busy: dict[str, tuple[int, float]] = {}
         """What the worker is at: the target's index, and since when."""
@@ -113,6 +137,9 @@ class Conversation:
                 self._busy.clear()
                 await self._loaded.wait()
                 await self._worker.send(do="go")
+            case "lowered":
+                self._busy.clear()
+                await self._confer(message)
             case "began" | "compiling" | "collecting" | "running":
                 target = self._progress.order.slots[message["build"]].target
                 self._busy[f"build {message['build']}"] = (target, time.monotonic())
@@ -122,7 +149,7 @@ class Conversation:
                     self._together = False
                     await self._begun.wait()
                     await self._worker.send(do="open")
-            case "collected":
+            case "lowering done" | "collected":
                 self._busy.pop(f"build {message['build']}", None)
             case "report":
                 self._busy.pop(f"build {message['build']}", None)
@@ -132,6 +159,18 @@ class Conversation:
                 return True
         return False
 
+    async def _confer(self, message: dict[str, Any]) -> None:
+        """Everything is lowered: find out what is worth compiling, and have that built."""
+        progress, conference = self._progress, self._progress.order.conference
+        assert conference is not None
+        progress.note_lowered(message)
+        await self._lowered.wait()
+        wanted = await conference.meet(progress.order.name, progress.lowered)
+        progress.order = progress.order.only(wanted)
+        mine = progress.mine(self._share)
+        self._together = self._together and bool(mine)
+        await self._worker.send(do="build", slots=mine)
+
     def _remaining(self) -> float:
         """Seconds until the first thing this worker is at runs past its deadline."""
         since = min((since for _, since in self._busy.values()), default=time.monotonic())
@@ -139,7 +178,9 @@ class Conversation:
 
     def _suspects(self) -> set[int]:
         """What the worker was at; all it was given, where that is not known."""
-        return {target for target, _ in self._busy.values()} or {target for _, target, _ in self._mine}
+        return {target for target, _ in self._busy.values()} or {
+            target for _, target, _ in self._progress.mine(self._share)
+        }
 
     def _late(self) -> set[int]:
         now = time.monotonic()

@@ -127,16 +127,18 @@ class LocalPool:
         progress = Progress(order)
         scratch = self._scratch / f"order-{self._orders:06d}"
         self._orders += 1
-        loaded, begun = asyncio.Barrier(len(shares)), asyncio.Barrier(len(shares))
+        barriers = (asyncio.Barrier(len(shares)), asyncio.Barrier(len(shares)), asyncio.Barrier(len(shares)))
         try:
             async with asyncio.TaskGroup() as group:
                 for share in shares:
-                    group.create_task(self._share(order, share, progress, scratch, (loaded, begun)))
+                    group.create_task(self._share(order, share, progress, scratch, barriers))
         except* Stopped:
             pass  # one worker's end is the order's; whom to blame is in `progress`
         except* SetupError as errors:
             raise errors.exceptions[0] from None
         finally:
+            if order.conference is not None:
+                order.conference.leave(order.name)
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
         return _carried(progress)
 
@@ -146,21 +148,19 @@ class LocalPool:
         share: int,
         progress: Progress,
         scratch: Path,
-        barriers: tuple[asyncio.Barrier, asyncio.Barrier],
+        barriers: tuple[asyncio.Barrier, asyncio.Barrier, asyncio.Barrier],
     ) -> None:
         """One worker's part of an order, from its job to its last report. Raises Stopped where it could
         not finish.
         """
-        mine = [
-            (number, slot.target, slot.copy) for number, slot in enumerate(order.slots) if slot.share == share
-        ]
         together = len({slot.share for slot in order.slots}) > 1
         manner = order.manner
         async with self._worker(order.zygote, manner.affinity) as worker:
             await worker.send(
                 do="build",
                 cohort=[asdict(spec) for spec in order.cohort],
-                slots=mine,
+                slots=progress.mine(share),
+                confers=order.conference is not None,
                 threads=order.schedule.workers if order.schedule.kind == "threads" else 0,
                 together=together,
                 objects=self._objects,
@@ -171,7 +171,7 @@ class LocalPool:
                 idle=manner.idle,
                 **self._surroundings(scratch / str(share), elsewhere=manner.elsewhere),
             )
-            await Conversation(worker, progress, mine, barriers, self._settings, together=together).hold()
+            await Conversation(worker, progress, share, barriers, self._settings, together=together).hold()
 
     def _surroundings(self, scratch: Path, *, elsewhere: bool = False) -> dict[str, Any]:
         settings = self._settings

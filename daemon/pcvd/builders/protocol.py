@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pcvd.core.schedule import Schedule, Slot, arrange
 from pcvd.core.variation import USUAL, Manner, Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from pcvd.builders.conference import Conference
     from pcvd.core.model import OutputDelta, Part, Problem, Read, Run, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Load `cohort`, and build it as `slots` say, under `schedule`; `name` is what the run is called."""
+    """Load `cohort`, and build it as `slots` say, under `schedule`; `name` is what the run is called.
+
+    With a `conference` everything is lowered first, and only what that names is compiled.
+    """
 
     name: str
     cohort: tuple[TargetSpec, ...]
     schedule: Schedule
     slots: tuple[Slot, ...]
     manner: Manner = USUAL
+    challenger: int = 0
+    conference: Conference | None = field(default=None, compare=False)
 
     @staticmethod
     def of(
-        cohort: Sequence[TargetSpec], schedule: Schedule, challenger: int, manner: Manner = USUAL
+        cohort: Sequence[TargetSpec],
+        schedule: Schedule,
+        challenger: int,
+        manner: Manner = USUAL,
+        conference: Conference | None = None,
     ) -> Order:
         """`cohort` under `schedule`; `challenger` counts the challengers of the round from zero (it decides
         the order).
         """
         slots = tuple(arrange(schedule, len(cohort), challenger))
-        return Order(schedule.name, tuple(cohort), schedule, slots, manner)
+        return Order(schedule.name, tuple(cohort), schedule, slots, manner, challenger, conference)
+
+    def only(self, entries: Collection[str]) -> Order:
+        """The same schedule over these of the cohort's targets; the others are loaded, and not built."""
+        places = [place for place, spec in enumerate(self.cohort) if spec.entry in entries]
+        slots = arrange(self.schedule, len(places), self.challenger) if places else []
+        return replace(self, slots=tuple(replace(slot, target=places[slot.target]) for slot in slots))
 
     @staticmethod
     def trying(probe: Probe, cohort: Sequence[TargetSpec]) -> Order:

@@ -65,4 +65,3 @@ class Aside:
     def judged(self) -> None:
         """Something was judged in earnest: evidence counts from the beginning."""
         self._soaked = 0
-

@@ -481,4 +481,6 @@ class Plan:
         cohort = tuple(sorted(chosen, key=lambda entry: self._roster[entry].place))
         grave = (entry for entry in cohort if self._roster[entry].grave)
         owed = ((entry, self._roster.missing(entry, set(cohort))) for entry in grave)
-        return replace(order, cohort=cohort, owed=tuple((entry, missing) for entry, missing in owed if missing))
+        return replace(
+            order, cohort=cohort, owed=tuple((entry, missing) for entry, missing in owed if missing)
+        )

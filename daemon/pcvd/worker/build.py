@@ -25,7 +25,7 @@ from pcvd.worker.blame import blame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pcvd.core.model import Failure
+    from pcvd.core.model import Artifact, Failure
     from pcvd.worker.carry import Gate
 
 
@@ -83,24 +83,21 @@ class Product:
     lowered: Any = None
     compiled: Any = None
     runtime_args: tuple[Any, ...] = ()
+    program: tuple[Artifact, ...] = ()
+    """What was collected of it before it was compiled."""
     failure: Failure | None = None
 
 
-def build(
+def lower(
     function: Callable[..., Any],
     args: tuple[Any, ...],
     *,
     thread: str,
     dump_folder: str,
     root: str,
-    gate: Gate,
     recipe: Recipe = Recipe(),
 ) -> Product:
-    """Trace, lower and compile `function` for `args`; errors of the project's own code end up in the product.
-
-    A concurrent schedule's first builds wait at the `gate` for each other before they are compiled.
-    """
-    os.makedirs(dump_folder, exist_ok=True)
+    """Trace and lower `function` for `args`; errors of the project's own code end up in the product."""
     product = Product(time.monotonic_ns(), thread, dump_folder)
     step = "trace"
     try:
@@ -110,15 +107,28 @@ def build(
         if recipe.lowers:
             product.lowered = product.traced.lower()
             product.lowered_ns = time.monotonic_ns()
-        gate.wait()
-        step = "compile"
-        if recipe.compiles:
-            product.compiling_ns = time.monotonic_ns()
-            product.compiled = product.lowered.compile(compiler_options=recipe.options(dump_folder))
     except BaseException as error:  # a model may raise anything, SystemExit included; the others go on
         product.failure = blame(step, error, root)
-        if step != "compile":
-            gate.leave()
+        product.ended_ns = time.monotonic_ns()
+    return product
+
+
+def finish(product: Product, *, root: str, gate: Gate, recipe: Recipe = Recipe()) -> Product:
+    """Compile what was lowered. A concurrent schedule's first builds wait at the `gate` for each other
+    before.
+    """
+    if product.failure is not None:
+        gate.leave()
+        return product
+    try:
+        gate.wait()
+        if recipe.compiles:
+            os.makedirs(product.dump_folder, exist_ok=True)
+            product.compiling_ns = time.monotonic_ns()
+            options = recipe.options(product.dump_folder)
+            product.compiled = product.lowered.compile(compiler_options=options)
+    except BaseException as error:
+        product.failure = blame("compile", error, root)
     product.ended_ns = time.monotonic_ns()
     return product
 

@@ -14,13 +14,14 @@ from pcvd.blobs import Blobs
 from pcvd.core.model import Artifact, Build, Failure, TargetSpec
 from pcvd.worker import inputs, outputs
 from pcvd.worker.blame import blame
-from pcvd.worker.build import Product, Recipe, build
+from pcvd.worker.build import Product, Recipe, finish, lower
 from pcvd.worker.carry import DaemonGate, Gate, OpenGate, Wave, carry_out
 from pcvd.worker.collect import Collector
 from pcvd.worker.discover import Entry, resolve
 from pcvd.worker.environment import describe, startup_variables
 
 if TYPE_CHECKING:
+    from pcvd.core.programs import Program
     from pcvd.worker.line import Line
     from pcvd.worker.modules import Modules
     from pcvd.worker.reads import Ledger
@@ -38,6 +39,7 @@ class Cohort:
         self._seed: int = job["seed"]
         self._threads: int = job["threads"]
         self._together: bool = job["together"]
+        self._confers: bool = job["confers"]
         self._recipe = Recipe(job["until"], tuple(job["without"]), detail=job["detail"])
         self._specs = [_spec(one) for one in job["cohort"]]
         self._slots: list[tuple[int, int, int]] = job["slots"]
@@ -45,6 +47,8 @@ class Cohort:
         self._collector = Collector(Blobs(job["objects"]))
         self._gate: Gate = OpenGate()
         self._ready: dict[int, tuple[Entry, tuple[Any, ...], str] | Failure] = {}
+        self._lowered: dict[int, list[Product]] = {}
+        """By target, what was lowered ahead and waits to be compiled."""
 
     def work(self) -> None:
         """The whole job, phase by phase."""
@@ -52,6 +56,8 @@ class Cohort:
         self._make_arguments()
         self._line.send(did="loaded")
         if self._line.receive() is None:  # the daemon lets all workers of a schedule begin together
+            return
+        if self._confers and not self._confer():
             return
         if self._together:
             self._gate = DaemonGate(self._line)
@@ -103,28 +109,79 @@ class Cohort:
             except BaseException as error:
                 self._ready[index] = blame("arguments", error, self._root)
 
-    def _build(self, place: int) -> Product:
+    def _confer(self) -> bool:
+        """Lower everything, tell what programs that gave, and hear which builds to go on with; False where
+        the daemon has hung up.
+        """
+        products = carry_out(len(self._slots), self._threads, self._lower)
+        programs, failed = [], set()
+        for (_, index, _), product in zip(self._slots, products, strict=True):
+            program = self._program(index, product)
+            if program is None:
+                failed.add(self._specs[index].entry)
+            else:
+                programs.append(asdict(program))
+                self._lowered.setdefault(index, []).append(product)
+        reads = {
+            spec.entry: [asdict(read) for read in self._ledger.of(f"target {spec.entry}")]
+            for spec in self._specs
+        }
+        self._line.send(did="lowered", programs=programs, failed=sorted(failed), reads=reads)
+        answer = self._line.receive()
+        if answer is None:
+            return False
+        self._slots = [tuple(slot) for slot in answer["slots"]]
+        return True
+
+    def _lower(self, place: int) -> Product:
         number, index, copy = self._slots[place]
+        self._line.send(did="began", build=number)
+        product = self._begun(index, os.path.join("lowered", f"{number:04d}-{copy:02d}"))
+        self._line.send(did="lowering done", build=number)
+        return product
+
+    def _program(self, index: int, product: Product) -> Program | None:
+        """What a build has come to before it is compiled; None where it failed."""
+        ready = self._ready[index]
+        if product.failure is not None or isinstance(ready, Failure):
+            return None
+        try:
+            return self._collector.program(self._specs[index].entry, ready[2], product)
+        except BaseException:  # the build itself will say what is wrong
+            return None
+
+    def _begun(self, index: int, folder: str) -> Product:
+        """The target, traced and lowered on this thread."""
         ready = self._ready[index]
         thread = threading.current_thread()
         name = "main" if thread is threading.main_thread() else thread.name
-        self._line.send(did="began", build=number)
         if isinstance(ready, Failure):
-            self._gate.leave()
             now = time.monotonic_ns()
-            product = Product(now, name, "", ended_ns=now, failure=ready)
+            return Product(now, name, "", ended_ns=now, failure=ready)
+        entry, args, _ = ready
+        with self._ledger.owner(f"target {entry.spec.entry}"):
+            return lower(
+                entry.function,
+                args,
+                thread=name,
+                dump_folder=os.path.join(self._scratch, folder),
+                root=self._root,
+                recipe=self._recipe,
+            )
+
+    def _build(self, place: int) -> Product:
+        number, index, copy = self._slots[place]
+        self._line.send(did="began", build=number)
+        ahead = self._lowered.get(index)
+        if ahead:
+            product = ahead.pop(0)
+            product.began_ns = time.monotonic_ns()  # it was set aside meanwhile
         else:
-            entry, args, _ = ready
-            with self._ledger.owner(f"target {entry.spec.entry}"):
-                product = build(
-                    entry.function,
-                    args,
-                    thread=name,
-                    dump_folder=os.path.join(self._scratch, f"{number:04d}-{copy:02d}"),
-                    root=self._root,
-                    recipe=self._recipe,
-                    gate=_Reported(self._gate, self._line, number),
-                )
+            product = self._begun(index, f"{number:04d}-{copy:02d}")
+        with self._ledger.owner(f"target {self._specs[index].entry}"):
+            product = finish(
+                product, root=self._root, gate=_Reported(self._gate, self._line, number), recipe=self._recipe
+            )
         self._line.send(did="ended", build=number)
         return product
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from pcvd.core import mlir
 from pcvd.core.canonical import Context, canonicalize
 from pcvd.core.model import LINES, LOCATIONS, PASSES, Artifact, Part
+from pcvd.core.programs import Program
 from pcvd.worker import identity, jaxnames
 
 if TYPE_CHECKING:
@@ -41,16 +43,30 @@ class Collector:
         With `detail` also what tells where a difference comes from: the jaxpr with its source lines, and the
         HLO after every compiler pass.
         """
-        made = [self._try("jaxpr", lambda: self._jaxpr(product.traced))]
+        made = [*self._programs(product)]
         if detail:
             made.append(self._try(LINES, lambda: self._lines(product.traced)))
         if product.lowered is None:
             return made
-        made.append(self._text("stablehlo", "module.mlir", product.lowered.as_text))
         made.append(self._text(LOCATIONS, "locations.mlir", lambda: product.lowered.as_text(debug_info=True)))
         if product.compiled is not None:
             made += self._compiled(product, detail=detail)
         return made
+
+    def program(self, target: str, inputs: str, product: Product) -> Program:
+        """What a build that was lowered has come to; `inputs` is the digest of the argument values."""
+        jaxpr, stablehlo = product.program = self._programs(product)
+        closed = not mlir.calls_back(product.lowered.as_text())
+        return Program(target, jaxpr.canonical, stablehlo.canonical, inputs, closed)
+
+    def _programs(self, product: Product) -> tuple[Artifact, ...]:
+        """What there is before anything is compiled: the jaxpr and, where it was lowered, the StableHLO."""
+        if product.program:
+            return product.program
+        jaxpr = self._try("jaxpr", lambda: self._jaxpr(product.traced))
+        if product.lowered is None:
+            return (jaxpr,)
+        return jaxpr, self._text("stablehlo", "module.mlir", product.lowered.as_text)
 
     def _compiled(self, product: Product, *, detail: bool) -> list[Artifact]:
         loaded = product.compiled.runtime_executable()

@@ -1,0 +1,57 @@
+"""Programs: what a build hands to the compiler. Where an edit leaves it as it was, nothing is compiled again.
+
+This is the early cutoff of build systems ("Build Systems à la Carte", Mokhov et al., 2018): a step whose inputs
+turn out unchanged ends the work, although something before it changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pcvd.core.compare import INCONCLUSIVE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pcvd.core.model import Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What one build of a target has come to before it is compiled: canonical digests of its jaxpr (with
+    constants, signature and what it calls) and its StableHLO, and the digest of the values it will be run on.
+
+    `closed`: all that it does is in it. A program that calls back into Python does what Python does.
+    """
+
+    target: str
+    jaxpr: str | None
+    stablehlo: str | None
+    inputs: str
+    closed: bool
+
+
+def is_standing(programs: Mapping[str, Sequence[Program]], standing: Judgement, premises: str) -> bool:
+    """Whether all of a target's `programs`, by schedule, are those that a verdict stands on, so that it is
+    about them as well. `premises` is the digest of what its builds rest on beside the files they read.
+
+    The verdict knows one digest a stage and schedule: what its copies agreed in, or else one that differed;
+    copies that differ from each other now are all compared with that one, so they never pass for standing.
+    """
+    evidence = standing.evidence
+    if standing.verdict == INCONCLUSIVE or evidence.get("premises") != premises or not programs:
+        return False
+    return all(
+        program.closed
+        and program.inputs == evidence.get("inputs")
+        and _is(program.jaxpr, standing.stages.get("jaxpr", {}).get(schedule))
+        and _is(program.stablehlo, standing.stages.get("stablehlo", {}).get(schedule))
+        for schedule, made in programs.items()
+        for program in made
+    ) and all(programs.values())
+
+
+def _is(digest: str | None, known: str | None) -> bool:
+    # A stage that is absent on both sides is no evidence.
+    return digest is not None and digest == known
