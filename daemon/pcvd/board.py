@@ -48,10 +48,15 @@ class Board:
         """Put up what a round found; `changed` are judgements that only say why there is none."""
         for judgement in (*record.judgements, *changed):
             self._rows[judgement.target] = (judgement, record.finished_at)
-        if record.judgements and record.runs:
+        if record.judgements and record.runs and record.alone:
             self._speed = {run.schedule: speed_up(run, record.runs[0]) for run in record.runs}
         if record.environment:
             self._environment = dict(record.environment)
+
+    def confirm(self, judgements: Sequence[Judgement], at: str) -> None:
+        """These stand, as was seen again at that time."""
+        for judgement in judgements:
+            self._rows[judgement.target] = (judgement, at)
 
     def amend(self, judgement: Judgement) -> None:
         """Put up a judgement that knows more, in the place of the one that stands."""

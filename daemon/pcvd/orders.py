@@ -19,18 +19,30 @@ from pcvd.builders.protocol import Builders
 from pcvd.builders.protocol import Order as BuildOrder
 from pcvd.core import events
 from pcvd.core.errors import PcvError, StoreError
-from pcvd.core.model import Judgement, Problem, Run, TargetSpec
+from pcvd.core.model import Judgement, Problem, Read, Run, TargetSpec, source_key
 from pcvd.core.schedule import SERIAL, is_schedule
-from pcvd.core.succession import accumulate, inherit, puzzling, settle, soaked, varied
+from pcvd.core.succession import (
+    accumulate,
+    confirmed,
+    inherit,
+    is_partial,
+    puzzling,
+    settle,
+    soaked,
+    strengthened,
+    varied,
+)
 from pcvd.core.variation import named
+from pcvd.glance import Glance
 from pcvd.investigation import Investigation
 from pcvd.premises import premises
-from pcvd.round import Outcome, Rounds
+from pcvd.round import Rounds
 
 if TYPE_CHECKING:
     from pcvd.blobs import Blobs
     from pcvd.files import Files
-    from pcvd.store import RoundRecord, Store
+    from pcvd.jury import Outcome
+    from pcvd.store import RoundRecord, Store, VerdictRecord
 
 log = structlog.get_logger()
 
@@ -61,6 +73,8 @@ class Finished:
     problems: dict[str, tuple[Problem, ...]]
     record: RoundRecord | None = None
     changed: tuple[Judgement, ...] = ()
+    confirmed: tuple[Judgement, ...] = ()
+    """Judgements that stand over other sources, since the programs are the same."""
     explanations: tuple[Explanation, ...] = ()
     soaked_s: float | None = None
     """How long it took, where it was only to gather evidence."""
@@ -90,8 +104,10 @@ class Orders:
         self._open = AsyncExitStack()
         self._opening, self._preparing = asyncio.Lock(), asyncio.Lock()
         self._recorded = 0
-        self._under_way: asyncio.Task[Finished] | None = None
-        self._abandoned = False
+        self._under_way: dict[int, asyncio.Task[Finished]] = {}
+        self._abandoned: set[int] = set()
+        self._crowded: set[int] = set()
+        """Orders that were carried out beside another one: their times say nothing."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,23 +119,33 @@ class Orders:
         """The order's outcome; a PcvError becomes a problem to show, and leaves the order's targets as
         stale as they were.
         """
-        began = time.monotonic()
-        self._under_way = asyncio.create_task(self._explained(order, cohort))
+        began, number = time.monotonic(), order.number
+        task = self._under_way[number] = asyncio.create_task(self._explained(order, cohort))
+        if len(self._under_way) > 1:
+            self._crowded.update(self._under_way)
         try:
-            finished = await self._under_way
+            finished = await task
         except asyncio.CancelledError:
-            if not self._abandoned:
+            if number not in self._abandoned:
                 raise
-            self._abandoned = False
-            log.info("abandoned", order=type(order).__name__)
+            log.info("abandoned", order=type(order).__name__, number=number)
             finished = Finished((events.Ended(failed=True),), {})
+        finally:
+            del self._under_way[number]
+            self._abandoned.discard(number)
+            self._crowded.discard(number)
         soaking = isinstance(order, events.Validate) and order.soak is not None
-        return replace(finished, soaked_s=time.monotonic() - began) if soaking else finished
+        return replace(
+            finished,
+            events=tuple(_numbered(event, number) for event in finished.events),
+            soaked_s=time.monotonic() - began if soaking else None,
+        )
 
-    def abandon(self) -> None:
-        """Give up the order under way; its outcome is that it failed."""
-        if self._under_way is not None:
-            self._abandoned = self._under_way.cancel()
+    def abandon(self, number: int) -> None:
+        """Give up an order under way; its outcome is that it failed, unless it has just ended."""
+        task = self._under_way.get(number)
+        if task is not None and task.cancel():
+            self._abandoned.add(number)
 
     async def _explained(self, order: events.Work, cohort: Sequence[TargetSpec]) -> Finished:
         try:
@@ -206,17 +232,36 @@ class Orders:
 
     async def _validate(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Finished:
         builders = await self._ready()
-        rounds = Rounds(builders, self._settings, self._files, self._blobs, utc_now, soak=order.soak)
-        outcome = await rounds.hold(cohort, order.why, await premises(self._settings))
+        surroundings = (builders, self._settings, self._files, self._blobs, utc_now)
+        rests_on = await premises(self._settings)
+        if order.whole:
+            if order.aside:
+                # Not for this round: the next save is to find workers waiting.
+                await self.prepare()
+            rounds = Rounds(*surroundings, soak=order.soak, alone=lambda: order.number not in self._crowded)
+            outcome = await rounds.hold(cohort, order.why, rests_on)
+        else:
+            standing = {spec.entry: await self._standing(spec.entry) for spec in cohort}
+            known = {entry: one.judgement for entry, one in standing.items() if one is not None}
+            outcome = await Glance(*surroundings).hold(cohort, order.why, rests_on, known)
         owed = dict(order.owed)
-        judgements = tuple(settle(one, owed.get(one.target, ())) for one in outcome.record.judgements)
-        record = replace(outcome.record, judgements=judgements)
+        settled = [(one, settle(one, owed.get(one.target, ()))) for one in outcome.record.judgements]
+        provisional = frozenset(after.target for before, after in settled if after is not before)
+        record = replace(outcome.record, judgements=tuple(after for _, after in settled))
         if order.soak is not None:
-            record, counted = await self._soaked(record)
+            record, counted = await self._weighed(record, soaked)
             return replace(await self._conclude(record), explanations=counted)
-        return await self._conclude(await self._succeed(record), outcome)
+        if order.aside:
+            record, counted = await self._weighed(record, strengthened)
+            return replace(await self._conclude(record, outcome), explanations=counted)
+        return await self._conclude(await self._succeed(record), outcome, provisional)
 
-    async def _conclude(self, record: RoundRecord, outcome: Outcome | None = None) -> Finished:
+    async def _standing(self, entry: str) -> VerdictRecord | None:
+        return next(iter(await self._store.verdicts(entry, 1)), None)
+
+    async def _conclude(
+        self, record: RoundRecord, outcome: Outcome | None = None, provisional: frozenset[str] = frozenset()
+    ) -> Finished:
         """Record a round, where it judged anything, and tell of it."""
         number = None
         if record.judgements:
@@ -227,17 +272,39 @@ class Orders:
         changed = outcome.changed if outcome is not None else ()
         for judgement in (*record.judgements, *changed):
             log.info("judged", target=judgement.target, verdict=judgement.verdict, reason=judgement.reason)
-        reads = {
-            entry: {read.name: read.digest for read in booked if read.kind == "file"}
-            for entry, booked in record.reads.items()
-        }
         judged = tuple(
-            events.Judged(one.target, one.verdict, reads.get(one.target), puzzling(one))
+            events.Judged(
+                one.target,
+                one.verdict,
+                _files_of(record.reads[one.target]) if one.target in record.reads else None,
+                puzzling(one),
+                partial=not record.alone or is_partial(one, self._settings.schedules),
+                provisional=one.target in provisional,
+            )
             for one in record.judgements
         )
-        again = outcome.again if outcome is not None else ()
-        ended = events.Ended(judged, again, tuple(one.target for one in changed), round=number)
-        return Finished((ended,), {"workers": (), "store": ()}, record, changed)
+        kept = await self._confirm(outcome) if outcome is not None else {}
+        ended = events.Ended(
+            judged,
+            outcome.again if outcome is not None else (),
+            (*(one.target for one in changed), *(outcome.moved if outcome is not None else ())),
+            round=number,
+            confirmed=tuple(events.Confirmed(entry, _files_of(reads)) for entry, (_, reads) in kept.items()),
+        )
+        standing = tuple(judgement for judgement, _ in kept.values())
+        return Finished((ended,), {"workers": (), "store": ()}, record, changed, standing)
+
+    async def _confirm(self, outcome: Outcome) -> dict[str, tuple[Judgement, tuple[Read, ...]]]:
+        """Write down that verdicts stand over other sources."""
+        kept = {}
+        for entry, reads in outcome.confirmed.items():
+            standing = await self._standing(entry)
+            if standing is not None:
+                kept[entry] = confirmed(standing.judgement, source_key(reads)), reads
+                log.info("confirmed", target=entry, verdict=standing.judgement.verdict)
+        if kept:
+            await self._store.confirm(kept, utc_now())
+        return kept
 
     async def _succeed(self, record: RoundRecord) -> RoundRecord:
         """`record`, with what earlier rounds over the same sources have found out already."""
@@ -249,19 +316,25 @@ class Orders:
             judgements.append(accumulate(known, earlier))
         return replace(record, judgements=tuple(judgements))
 
-    async def _soaked(self, record: RoundRecord) -> tuple[RoundRecord, tuple[Explanation, ...]]:
-        """What of a soak's round is worse than what stands, to be recorded; the rest only counts."""
-        worse, counted = [], []
+    async def _weighed(
+        self, record: RoundRecord, weigh: Callable[[Judgement, Judgement], Judgement | None]
+    ) -> tuple[RoundRecord, tuple[Explanation, ...]]:
+        """What of a round that nobody asked for is to be recorded, by what `weigh` makes of the verdict that
+        stands and the one that was found; the rest only counts.
+        """
+        recorded, counted = [], []
         for found in record.judgements:
-            (last,) = await self._store.verdicts(found.target, 1)
-            stands = soaked(last.judgement, found)
+            last = await self._standing(found.target)
+            stands = weigh(last.judgement, found) if last is not None else found
             if stands is None:
                 continue
-            if stands.verdict == last.judgement.verdict:
+            if last is not None and stands.stages is last.judgement.stages:  # it is the one that stood
                 counted.append(Explanation(last.round, (stands,)))
             else:
-                worse.append(stands)
-        return replace(record, judgements=tuple(worse), reads={}), tuple(counted)
+                recorded.append(stands)
+        # Of the others the reads stay as well: what was read now may be newer than their verdict.
+        reads = {one.target: record.reads[one.target] for one in recorded if one.target in record.reads}
+        return replace(record, judgements=tuple(recorded), reads=reads), tuple(counted)
 
     async def _investigate(self, order: events.Investigate, cohort: Sequence[TargetSpec]) -> Finished:
         """What the differences come from that a round found, or what variations change in its targets;
@@ -299,3 +372,11 @@ def _made(run: Run, target: str) -> bool:
 def utc_now() -> str:
     """The time as records carry it: UTC, ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _numbered(event: events.Event, number: int) -> events.Event:
+    return replace(event, order=number) if isinstance(event, events.Ended) else event
+
+
+def _files_of(reads: Sequence[Read]) -> dict[str, str | None]:
+    return {read.name: read.digest for read in reads if read.kind == "file"}

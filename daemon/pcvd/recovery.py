@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pcvd.core.events import Known
+from pcvd.core.succession import is_partial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,11 +29,13 @@ async def known(
     environment: Mapping[str, str],
     files: Files,
     root: str,
+    schedules: Sequence[str] = (),
 ) -> tuple[Known, ...]:
     """The remembered verdicts for the plan.
 
     `premises` are the present ones (none where they can't be had: then all are stale); `environment` is
-    that of worker processes; file names are told relative to `root`.
+    that of worker processes; file names are told relative to `root`. A verdict that rests on fewer than
+    `schedules` is a partial one.
     """
     paths = {read.name for standing in standings for read in standing.reads if read.kind == "file"}
     digests = await files.digests(paths)
@@ -60,6 +63,8 @@ async def known(
             standing.differed,
             {read.name: read.digest for read in standing.reads if read.kind == "file"},
             stale(standing),
+            grave=standing.grave,
+            partial=is_partial(standing.judgement, schedules),
         )
         for standing in standings
     )

@@ -1,48 +1,33 @@
-"""A round: one validation of a cohort. Builds it under every schedule in turn, compares, and controls
-where something differs.
+"""A round: one validation of a cohort. Builds it under schedules in turn, each in fresh processes, compares,
+and controls where something differs.
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
-from pcvd.builders.protocol import Builders, Order, Pair
-from pcvd.core.compare import differing_outputs, judge, lacking_overlap, wants_control
+from pcvd.builders.protocol import Order
+from pcvd.core.compare import judge, lacking_overlap, wants_control
 from pcvd.core.evidence import Facts, differing_stages
-from pcvd.core.model import Judgement, OutputDelta, Read, Run, TargetSpec, source_key
 from pcvd.core.schedule import CONTROL, Schedule, parse, rotated
 from pcvd.core.variation import USUAL, soaking
-from pcvd.store import RoundRecord
+from pcvd.jury import Gathered, Jury, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
+    from pcvd.builders.protocol import Builders
+    from pcvd.core.model import Read, Run, TargetSpec
     from pcvd.files import Files
 
 log = structlog.get_logger()
 
 _MORE_TRIES = 2
 """How often a schedule is carried out again whose builds did not overlap."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a round came to.
-
-    `record` holds what stands. `again`: targets that fell victim to another's failure and are built once more
-    without it. `changed`: targets whose files were edited meanwhile; their judgements say so and are not
-    recorded.
-    """
-
-    record: RoundRecord
-    again: tuple[str, ...]
-    changed: tuple[Judgement, ...]
 
 
 class Rounds:
@@ -57,56 +42,38 @@ class Rounds:
         now: Callable[[], str],
         *,
         soak: int | None = None,
+        alone: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`soak`: the round only gathers evidence; this number chooses order and hash seed."""
-        self._builders, self._settings, self._now = builders, settings, now
-        self._files, self._blobs, self._soak = files, blobs, soak
+        """`soak`: the round only gathers evidence; this number chooses order and hash seed. `alone`: whether
+        nothing else was built meanwhile.
+        """
+        self._builders, self._settings, self._soak = builders, settings, soak
+        self._alone = alone
+        self._jury = Jury(builders, settings, files, blobs, now)
 
-    async def hold(self, cohort: Sequence[TargetSpec], why: str, premises: Sequence[Read]) -> Outcome:
-        """Validate `cohort`. `premises` are what its builds rest on beside the files they read (versions,
-        settings).
+    async def hold(
+        self,
+        cohort: Sequence[TargetSpec],
+        why: str,
+        premises: Sequence[Read],
+        schedules: Sequence[str] | None = None,
+    ) -> Outcome:
+        """Validate `cohort` under `schedules` (None: those of the settings). `premises` are what its builds
+        rest on beside the files they read (versions, settings).
 
         Raises SetupError where no worker can be had.
         """
-        started_at = self._now()
+        started_at = self._jury.now()
         if self._soak is not None:
             cohort = rotated(cohort, self._soak)
-        gathered = _Gathered(tuple(cohort))
-        await self._build(gathered)
-        deltas = await self._distances(gathered)
-        digests, changed = await self._resolve(gathered)
-        unreadable = await asyncio.to_thread(self._unreadable, gathered.runs)
-        facts = Facts(self._settings.tolerate, deltas, changed, unreadable)
-        judgements = [
-            judge(spec.entry, gathered.runs, facts) for spec in cohort if spec.entry not in gathered.victims
-        ]
-        judgements = [
-            replace(
-                one, evidence=one.evidence | {"source_key": source_key((*digests[one.target], *premises))}
-            )
-            for one in judgements
-        ]
-        judged = {one.target for one in judgements} - set(changed)
-        return Outcome(
-            record=RoundRecord(
-                started_at=started_at,
-                finished_at=self._now(),
-                why=why,
-                cohort=tuple(spec.entry for spec in cohort),
-                environment=gathered.environment,
-                runs=tuple(gathered.runs),
-                judgements=tuple(one for one in judgements if one.target in judged),
-                reads={entry: (*reads, *premises) for entry, reads in digests.items() if entry in judged},
-            ),
-            again=tuple(spec.entry for spec in cohort if spec.entry in gathered.victims),
-            changed=tuple(one for one in judgements if one.target in changed),
-        )
+        gathered = Gathered(tuple(cohort))
+        await self._build(gathered, self._settings.schedules if schedules is None else schedules)
+        gathered.alone = self._alone()
+        return await self._jury.judge(gathered, why, premises, started_at)
 
-    async def _build(self, gathered: _Gathered) -> None:
+    async def _build(self, gathered: Gathered, names: Sequence[str]) -> None:
         """All schedules in turn, each in fresh processes; a control where something differs."""
-        schedules = sorted(
-            (parse(name) for name in self._settings.schedules), key=lambda one: one.kind != "serial"
-        )
+        schedules = sorted((parse(name) for name in names), key=lambda one: one.kind != "serial")
         challengers = 0
         for schedule in schedules:
             if not await self._carry_out(schedule, challengers, gathered):
@@ -115,7 +82,7 @@ class Rounds:
         if CONTROL not in schedules and self._differs(gathered):
             await self._carry_out(CONTROL, 0, gathered)
 
-    async def _carry_out(self, schedule: Schedule, challenger: int, gathered: _Gathered) -> bool:
+    async def _carry_out(self, schedule: Schedule, challenger: int, gathered: Gathered) -> bool:
         """One schedule; whether the round can go on."""
         manner = USUAL if self._soak is None else soaking(schedule, self._soak)
         order = Order.of(gathered.cohort, schedule, challenger, manner)
@@ -125,16 +92,8 @@ class Rounds:
                 break
             carried = await self._builders.carry_out(order)
         gathered.runs.append(carried.run)
-        log.info(
-            "built",
-            schedule=schedule.name,
-            builds=len(carried.run.builds),
-            wall_s=carried.run.wall_ns / 1e9,
-            peak=carried.run.peak_in_flight,
-            failed=sum(build.failure is not None for build in carried.run.builds) or None,
-        )
-        for entry, reads in carried.reads.items():
-            gathered.reads.setdefault(entry, []).extend(reads)
+        tell(carried.run)
+        gathered.book(carried.reads)
         failed = {build.target for build in carried.run.builds if build.failure is not None}
         if failed:
             # Whoever fails changes what its neighbours' process has done before them, so they are built again
@@ -143,7 +102,7 @@ class Rounds:
             return False
         return True
 
-    def _is_vain(self, run: Run, gathered: _Gathered) -> bool:
+    def _is_vain(self, run: Run, gathered: Gathered) -> bool:
         """Whether nothing went wrong, nothing differs, and nothing overlapped: on a busy machine the short
         compilations of a wave may miss each other.
         """
@@ -154,79 +113,18 @@ class Rounds:
             differing_stages(reference.of(spec.entry)[0], run.of(spec.entry)) for spec in gathered.cohort
         )
 
-    def _differs(self, gathered: _Gathered) -> bool:
+    def _differs(self, gathered: Gathered) -> bool:
         facts = Facts(self._settings.tolerate, {}, {})
         return wants_control([judge(spec.entry, gathered.runs, facts) for spec in gathered.cohort])
 
-    async def _distances(self, gathered: _Gathered) -> dict[str, list[OutputDelta]]:
-        pairs = [
-            (spec.entry, Pair(*found))
-            for spec in gathered.cohort
-            if spec.entry not in gathered.victims
-            for found in differing_outputs(spec.entry, gathered.runs)
-        ]
-        measured = await self._builders.measure([pair for _, pair in pairs])
-        deltas: dict[str, list[OutputDelta]] = {}
-        for (entry, _), delta in zip(pairs, measured, strict=False):
-            deltas.setdefault(entry, []).append(delta)
-        return deltas
 
-    async def _resolve(self, gathered: _Gathered) -> tuple[dict[str, tuple[Read, ...]], dict[str, list[str]]]:
-        """Every target's reads with digests, and the files that are not what some build of it read."""
-        paths = {
-            read.name
-            for reads in gathered.reads.values()
-            for read in reads
-            if read.kind in {"file", "absent"}
-        }
-        paths |= {self._path(spec) for spec in gathered.cohort}
-        now = await self._files.digests(paths)
-        stats = await self._files.stats(paths)
-        resolved: dict[str, tuple[Read, ...]] = {}
-        changed: dict[str, list[str]] = {}
-        for spec in gathered.cohort:
-            own = self._path(spec)
-            booked = {("file", own): Read("file", own, now[own])}
-            for read in gathered.reads.get(spec.entry, ()):
-                if read.kind not in {"file", "absent"}:
-                    booked[read.kind, read.name] = read
-                    continue
-                seen = now[read.name] if read.digest is None and read.kind == "file" else read.digest
-                if seen != now[read.name] or read.stat not in {None, stats[read.name]}:
-                    changed.setdefault(spec.entry, []).append(self._relative(read.name))
-                booked["file", read.name] = Read("file", read.name, now[read.name])
-            resolved[spec.entry] = tuple(booked.values())
-        return resolved, {entry: sorted(set(names)) for entry, names in changed.items()}
-
-    def _unreadable(self, runs: Sequence[Run]) -> frozenset[str]:
-        """The digests whose stored bytes can't be read back whole."""
-        wanted = {
-            digest
-            for run in runs
-            for build in run.builds
-            for artifact in build.artifacts
-            for part in artifact.parts
-            for digest in (part.raw, part.canonical)
-        }
-        return frozenset(digest for digest in wanted if not self._blobs.verify(digest))
-
-    def _path(self, spec: TargetSpec) -> str:
-        return f"{self._settings.root.rstrip('/')}/{spec.path}"
-
-    def _relative(self, path: str) -> str:
-        return path.removeprefix(self._settings.root.rstrip("/") + "/")
-
-
-class _Gathered:
-    """What a round has brought together so far."""
-
-    def __init__(self, cohort: tuple[TargetSpec, ...]) -> None:
-        self.cohort = cohort
-        self.runs: list[Run] = []
-        self.reads: dict[str, list[Read]] = {}
-        self.victims: set[str] = set()
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        environments = self.runs[0].environments
-        return environments[0] if environments else {}
+def tell(run: Run) -> None:
+    """Write a run into the log."""
+    log.info(
+        "built",
+        schedule=run.schedule,
+        builds=len(run.builds),
+        wall_s=run.wall_ns / 1e9,
+        peak=run.peak_in_flight,
+        failed=sum(build.failure is not None for build in run.builds) or None,
+    )

@@ -24,7 +24,7 @@ from pcvd.core.plan import Plan
 from pcvd.desk import Desk
 from pcvd.files import Files
 from pcvd.leisure import Errand, Leisure, machine_is_idle
-from pcvd.orders import Explanation, Finished, OpenBuilders, Orders
+from pcvd.orders import Explanation, Finished, OpenBuilders, Orders, utc_now
 from pcvd.premises import premises
 from pcvd.pulse import Pulse
 from pcvd.reload import LiveSettings
@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 _WATCH_AGAIN_S = 5.0
 """After a failure of the watcher, this long until it is tried again."""
+_LONG_S = 10.0
+"""An order that is under way for longer than this does not keep others from being carried out."""
 _POLL_S = 1.0
 """How often files are looked at that targets read from outside the watched folders."""
 
@@ -120,21 +122,32 @@ class Service:
         for order in self._plan.handle(event):
             cohort: list[TargetSpec] = []
             match order:
-                case events.Abandon():
-                    self._orders.abandon()
+                case events.Abandon(number):
+                    self._orders.abandon(number)
                     continue
                 case events.Discover(files):
-                    log.info("discovering", files=files)
+                    log.info("discovering", files=files, order=order.number, by=order.by)
                 case events.Validate(entries, why, _):
                     cohort = [self._plan.spec(entry) for entry in entries]
-                    log.info("validating", targets=entries, why=why)
+                    log.info(
+                        "validating",
+                        targets=entries,
+                        why=why,
+                        whole=order.whole,
+                        order=order.number,
+                        by=order.by,
+                    )
                 case events.Investigate(entries, targets):
                     cohort = [self._plan.spec(entry) for entry in entries]
-                    log.info("investigating", targets=targets)
+                    log.info("investigating", targets=targets, order=order.number, by=order.by)
             group.create_task(self._carry_out(order, cohort))
 
     async def _carry_out(self, order: events.Work, cohort: Sequence[TargetSpec]) -> None:
-        self._post(await self._orders.carry_out(order, cohort))
+        dragging = asyncio.get_running_loop().call_later(_LONG_S, self._post, events.Dragging(order.number))
+        try:
+            self._post(await self._orders.carry_out(order, cohort))
+        finally:
+            dragging.cancel()
 
     async def _next_event(self, group: asyncio.TaskGroup, *, watching: bool) -> Happening:
         """The next event. While a watching service has none, it runs errands."""
@@ -215,7 +228,9 @@ class Service:
             present = ()
         settings = self._settings.current
         environment = worker_environment(settings.env, settings.platform)
-        known = await recovery.known(standings, present, environment, self._files, settings.root)
+        known = await recovery.known(
+            standings, present, environment, self._files, settings.root, settings.schedules
+        )
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
         for one in known:
             self._changes.know(one.reads)
@@ -238,6 +253,7 @@ class Service:
                     self._board.put(taken.record, taken.changed)
                     for reads in taken.record.reads.values():
                         self._changes.know({read.name: read.digest for read in reads if read.kind == "file"})
+                self._board.confirm(taken.confirmed, utc_now())
                 for about, problems in taken.problems.items():
                     self._board.problem(about, *problems)
                 return list(taken.events)

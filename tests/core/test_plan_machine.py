@@ -227,9 +227,7 @@ class Project(RuleBasedStateMachine):
         cohort = under.order.cohort
         culprits = [entry for entry in cohort if entry in self.crashing]
         changed = {entry for entry in cohort if self.reads(entry) != under.seen[entry]}
-        sound = [
-            entry for entry in cohort if entry not in changed and (not culprits or entry in culprits)
-        ]
+        sound = [entry for entry in cohort if entry not in changed and (not culprits or entry in culprits)]
         again = tuple(entry for entry in cohort if culprits and entry not in culprits)
         changed_ones = tuple(entry for entry in cohort if entry in changed and entry not in again)
         if confirms and not culprits:

@@ -18,13 +18,15 @@ class Facts:
 
     `tolerate`: stages whose differences do not fail. `deltas`: distances of differing output leaves, per
     target. `changed`: per target, the files it read that were edited while it was built. `unreadable`:
-    digests of artifacts that the store could not give back.
+    digests of artifacts that the store could not give back. `alone`: the runs were made one after another,
+    and nothing else meanwhile, so that their times say something.
     """
 
     tolerate: tuple[str, ...]
     deltas: Mapping[str, Sequence[OutputDelta]]
     changed: Mapping[str, Sequence[str]]
     unreadable: frozenset[str] = frozenset()
+    alone: bool = True
 
 
 def differing_stages(reference: Build, builds: Sequence[Build]) -> tuple[str, ...]:
@@ -114,7 +116,7 @@ def _schedule_evidence(target: str, run: Run, reference: Run, facts: Facts) -> d
         "peak_compiling": run.peak_compiling,
         "locations_identical": comparable and _same_locations(mine[0], builds),
         "wall_s": run.wall_ns / 1e9,
-        "speed_up": speed_up(run, reference),
+        "speed_up": speed_up(run, reference) if facts.alone else None,
         "identical_stages": [
             stage for stage in STAGES if comparable and stage not in differing and stage not in absent
         ],

@@ -193,7 +193,15 @@ class Plan:
     def handle(self, event: Event) -> list[Order]:
         """Take in `event`; the orders that follow from it, to be carried out in turn."""
         self._events += 1
-        pointless: list[Running] = []
+        if isinstance(event, Bored):
+            return self._soak()
+        pointless = self._take_in(event)
+        orders = [*(self._abandon(running) for running in pointless), *self._next()]
+        self._surveyed = self._surveyed or not (self.discovering or self._postponed)
+        return orders
+
+    def _take_in(self, event: Event) -> list[Running]:
+        """The orders under way whose builds the event makes pointless."""
         match event:
             case Recovered():
                 self._roster.remember(event.known)
@@ -201,15 +209,11 @@ class Plan:
             case Declared():
                 self._declared(event)
             case Saved():
-                pointless = self._saved(event)
+                return self._saved(event)
             case Asked():
-                self._look_into(self._postponed)
-                self._postponed.clear()
                 self._asked(event)
             case Wondered():
                 self._wondered(event)
-            case Bored():
-                return self._soak()
             case Outdated():
                 for entry in self._roster:
                     self._roster[entry].fresh = False
@@ -218,15 +222,15 @@ class Plan:
                 self._ended(event)
             case Dragging():
                 self._under_way.drags(event.order)
-        orders = [*(self._abandon(running) for running in pointless), *self._next()]
-        self._surveyed = self._surveyed or not (self.discovering or self._postponed)
-        return orders
+        return []
 
     def _look_into(self, files: Iterable[str]) -> None:
         for file in files:
             self._discoveries.setdefault(file, self._events)
 
     def _asked(self, event: Asked) -> None:
+        self._look_into(self._postponed)
+        self._postponed.clear()
         for entry in event.entries:
             # What is being built whole answers as well.
             if entry in self._roster and not self._under_way.whole(entry):
@@ -297,7 +301,7 @@ class Plan:
         return [running for running in self._under_way if self._is_pointless(running, touched)]
 
     def _touched(self, path: str, digest: str | None) -> list[str]:
-        """The targets that read `path`, where it is news that it holds this; those that wait are stale now."""
+        """The targets that read `path`, where it is news that it holds this; verdicts on it are stale now."""
         readers = sorted(self._roster.read.readers(path))
         news = []
         for entry in readers:
@@ -325,22 +329,17 @@ class Plan:
         running = self._under_way.end(event.order)
         if running is None:
             return
-        order = running.order
         if running.abandoned and event.failed:
             self._resume(running)
         elif not running.aside:
             self._aside.judged()
             if running.rank is Rank.BACKLOG:
                 self._yielded = 0
-        if isinstance(order, Discover) and event.failed:
-            self._postponed |= dict.fromkeys(order.files)
-        if isinstance(order, Validate):
-            self._judged(order, event)
-        for entry in event.again:
-            if entry in self._roster:
-                self._wishes.add(entry, running.wish_again(entry, "its round could not be finished"))
-        for entry in event.changed:
-            self._try_again(running, entry)
+        if isinstance(running.order, Discover) and event.failed:
+            self._postponed |= dict.fromkeys(running.order.files)
+        if isinstance(running.order, Validate):
+            self._judged(running.order, event)
+        self._build_again(running, event)
         self._catch_up(running)
         for entry in running.cohort:
             if entry not in self._wishes and not (entry in self._roster and self._roster[entry].fresh):
@@ -382,14 +381,19 @@ class Plan:
         if puzzling:
             self._aside.puzzle(Investigate(order.cohort, puzzling, event.round, by=order.by))
 
-    def _try_again(self, running: Running, entry: str) -> None:
-        target = self._roster.get(entry)
-        if target is None:
-            return
-        target.fresh = False
-        if target.tries < MOST_TRIES:
-            target.tries += 1
-            self._wishes.add(entry, running.wish_again(entry, "its files changed while it was built"))
+    def _build_again(self, running: Running, event: Ended) -> None:
+        """Who could not be judged, through a neighbour or because its files were edited meanwhile."""
+        for entry in event.again:
+            if entry in self._roster:
+                self._wishes.add(entry, running.wish_again(entry, "its round could not be finished"))
+        for entry in event.changed:
+            target = self._roster.get(entry)
+            if target is None:
+                continue
+            target.fresh = False
+            if target.tries < MOST_TRIES:
+                target.tries += 1
+                self._wishes.add(entry, running.wish_again(entry, "its files changed while it was built"))
 
     def _catch_up(self, running: Running) -> None:
         """What happened to the cohort while it was built: only now is it known what it read."""
@@ -480,7 +484,7 @@ class Plan:
         """`order` over the targets that were chosen, in the order of their declaration."""
         cohort = tuple(sorted(chosen, key=lambda entry: self._roster[entry].place))
         grave = (entry for entry in cohort if self._roster[entry].grave)
-        owed = ((entry, self._roster.missing(entry, set(cohort))) for entry in grave)
+        owed = {entry: self._roster.missing(entry, set(cohort)) for entry in grave}
         return replace(
-            order, cohort=cohort, owed=tuple((entry, missing) for entry, missing in owed if missing)
+            order, cohort=cohort, owed=tuple((entry, owed[entry]) for entry in owed if owed[entry])
         )

@@ -1,7 +1,7 @@
-"""Programs: what a build hands to the compiler. Where an edit leaves it as it was, nothing is compiled again.
+"""Programs: what a build hands to the compiler. Where an edit leaves it as it was, nothing is compiled.
 
-This is the early cutoff of build systems ("Build Systems à la Carte", Mokhov et al., 2018): a step whose inputs
-turn out unchanged ends the work, although something before it changed.
+This is the early cutoff of build systems ("Build Systems à la Carte", Mokhov et al., 2018): a step whose
+inputs turn out unchanged ends the work, although something before it changed.
 """
 
 from __future__ import annotations

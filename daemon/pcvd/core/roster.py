@@ -148,7 +148,7 @@ class Roster:
         self._by_source[self._targets.pop(entry).source].pop(entry)
 
     # -- neighbours --------------------------------------------------------------------------------
-    # Neighbours matter: a target that differed in a cohort of three says nothing of that difference when it is
+    # They matter: a target that differed in a cohort of three says nothing of that difference when it is
     # built alone.
 
     def judged(self, entry: str, verdict: str, cohort: tuple[str, ...]) -> None:

@@ -67,6 +67,35 @@ def accumulate(judgement: Judgement, earlier: Judgement | None) -> Judgement:
     return _counted(judgement, before, judgement)
 
 
+def confirmed(judgement: Judgement, sources: str) -> Judgement:
+    """`judgement`, which stands over other sources, since they make the same programs."""
+    return replace(judgement, evidence=judgement.evidence | {"source_key": sources})
+
+
+def is_partial(judgement: Judgement, schedules: Sequence[str]) -> bool:
+    """Whether a verdict rests on fewer than these schedules. What could not be compared rests on none, and
+    would on no more.
+    """
+    built = judgement.evidence.get("schedules") or {}
+    return judgement.verdict != INCONCLUSIVE and not built.keys() >= set(schedules)
+
+
+def strengthened(standing: Judgement, found: Judgement) -> Judgement | None:
+    """What stands after a whole round over the same sources, when nobody asked for it; None where `found` is
+    no evidence on what stands.
+
+    A whole round knows more than the glance before it. But a divergence that it did not see again is one all
+    the same.
+    """
+    if standing.verdict == INCONCLUSIVE or not same_sources(found, standing):
+        return accumulate(found, standing)
+    if found.verdict == INCONCLUSIVE:
+        return None
+    milder = _GRAVITY.index(found.verdict) < _GRAVITY.index(standing.verdict)
+    known = standing if milder else inherit(found, standing)
+    return _counted(known, standing, found)
+
+
 def soaked(standing: Judgement, found: Judgement) -> Judgement | None:
     """What stands after one more round over the same sources `found` this; None where that is no evidence.
 

@@ -25,6 +25,8 @@ class RoundRecord:
     runs: tuple[Run, ...]
     judgements: tuple[Judgement, ...]
     reads: dict[str, tuple[Read, ...]]
+    alone: bool = True
+    """Nothing else was built meanwhile, so that times can be compared. Not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Standing:
     environment: str
     cohort: tuple[str, ...]
     differed: tuple[str, ...] = ()
+    grave: bool = False
+    """It differed there at a stage that was not tolerated."""
 
 
 @dataclass(frozen=True, slots=True)

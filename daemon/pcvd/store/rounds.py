@@ -10,11 +10,11 @@ from pcvd.store import runs, targets
 from pcvd.store.codec import encode, row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import aiosqlite
 
-    from pcvd.core.model import Judgement, Run
+    from pcvd.core.model import Judgement, Read, Run
     from pcvd.store.records import RoundRecord
 
 _INSERT_VERDICT = """
@@ -61,6 +61,21 @@ async def explain(
         """,
         [row(encode(judgement), number, judgement.target) for judgement in found],
     )
+
+
+async def confirm(
+    connection: aiosqlite.Connection, found: Mapping[str, tuple[Judgement, tuple[Read, ...]]], now: str
+) -> None:
+    """Put judgements in the place of the latest ones of their targets, over other reads."""
+    known = await targets.ids(connection, found, now)
+    await connection.executemany(
+        """
+        UPDATE verdicts SET detail = ?, checked_at = ?
+        WHERE id = (SELECT max(id) FROM verdicts WHERE target = ?)
+        """,
+        [row(encode(judgement), now, known[entry]) for entry, (judgement, _) in found.items()],
+    )
+    await targets.replace_reads(connection, {known[entry]: reads for entry, (_, reads) in found.items()})
 
 
 def _entries(done: RoundRecord) -> Iterable[str]:

@@ -10,9 +10,9 @@ from pcvd.store import retention, rounds, runs, targets, verdicts
 from pcvd.store.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from pcvd.core.model import Judgement, Run, TargetSpec
+    from pcvd.core.model import Judgement, Read, Run, TargetSpec
     from pcvd.store.records import RoundRecord, Standing, VerdictRecord
 
 
@@ -72,6 +72,11 @@ class Store:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         async with self._database.transaction("IMMEDIATE") as connection:
             await rounds.explain(connection, number, found, tried, now)
+
+    async def confirm(self, found: Mapping[str, tuple[Judgement, tuple[Read, ...]]], now: str) -> None:
+        """The latest verdicts of these targets stand, since `now` over other reads."""
+        async with self._database.transaction("IMMEDIATE") as connection:
+            await rounds.confirm(connection, found, now)
 
     async def standings(self) -> list[Standing]:
         """The last verdict of every active target that was ever judged, by entry."""

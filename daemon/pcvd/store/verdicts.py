@@ -38,7 +38,7 @@ async def standings(connection: aiosqlite.Connection) -> list[Standing]:
     )
     differed = await connection.execute_fetchall(
         """
-        SELECT v.target, r.cohort FROM targets t
+        SELECT v.target, r.cohort, v.verdict FROM targets t
         JOIN verdicts v ON v.id = (
             SELECT max(id) FROM verdicts WHERE target = t.id AND verdict <> 'inconclusive')
         JOIN rounds r ON r.id = v.round
@@ -47,13 +47,14 @@ async def standings(connection: aiosqlite.Connection) -> list[Standing]:
     )
     reads = await targets.read_rows(connection)
     # Decoding thousands of judgements takes a while: not on the event loop.
-    return await asyncio.to_thread(_standings, latest, rounds, dict(map(tuple, differed)), reads)
+    held = {target: (cohort, verdict) for target, cohort, verdict in differed}
+    return await asyncio.to_thread(_standings, latest, rounds, held, reads)
 
 
 def _standings(
     latest: Iterable[Any],
     rounds: Iterable[Any],
-    differed: dict[int, str],
+    differed: dict[int, tuple[str, str]],
     reads: list[tuple[int, str, str | bytes, str | None]],
 ) -> list[Standing]:
     held = {number: (strings(cohort), environment) for number, cohort, environment in rounds}
@@ -69,7 +70,8 @@ def _standings(
                 reads=read.get(target, ()),
                 environment=environment,
                 cohort=cohort,
-                differed=strings(differed[target]) if target in differed else (),
+                differed=strings(differed[target][0]) if target in differed else (),
+                grave=target in differed and differed[target][1] != "equivalent",
             )
         )
     return found

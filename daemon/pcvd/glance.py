@@ -1,0 +1,146 @@
+"""A glance: the first tier of a round, which gives a verdict right after a save. The reference and one
+challenger are made side by side; both lower everything, and only what is new is compiled.
+
+A glance finds agreement, or that the programs are those of a verdict that stands. Where it finds anything
+else (a difference, a failure, builds that missed each other) that is no verdict yet: builds that are lowered
+ahead of others, beside another run, differ from plain ones in more than their schedule. Then a proper round
+is held, of these two schedules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pcvd.builders.conference import Conference
+from pcvd.builders.protocol import Order
+from pcvd.core.compare import AGREE
+from pcvd.core.model import source_key
+from pcvd.core.programs import is_standing
+from pcvd.core.schedule import SERIAL, parse
+from pcvd.jury import Gathered, Jury, Outcome
+from pcvd.round import Rounds, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pcv_config.settings import Settings
+    from pcvd.blobs import Blobs
+    from pcvd.builders.conference import Lowered
+    from pcvd.builders.protocol import Builders, Carried
+    from pcvd.core.model import Judgement, Read, TargetSpec
+    from pcvd.files import Files
+
+
+class Glance:
+    """Holds the first tier of rounds."""
+
+    def __init__(
+        self, builders: Builders, settings: Settings, files: Files, blobs: Blobs, now: Callable[[], str]
+    ) -> None:
+        self._builders, self._settings = builders, settings
+        self._jury = Jury(builders, settings, files, blobs, now)
+        self._rounds = Rounds(builders, settings, files, blobs, now)
+        challengers = [one for one in map(parse, settings.schedules) if not one.serial]
+        self._place, self._challenger = next(
+            (place, one) for place, one in enumerate(challengers) if one.overlap > 1
+        )
+
+    async def hold(
+        self,
+        cohort: Sequence[TargetSpec],
+        why: str,
+        premises: Sequence[Read],
+        standing: Mapping[str, Judgement],
+    ) -> Outcome:
+        """Judge `cohort`, of which these verdicts are `standing`. Raises SetupError where no worker can be
+        had.
+        """
+        started_at = self._jury.now()
+        lowered: dict[str, Lowered] = {}
+        key = source_key(premises)
+
+        def decide(programs: Mapping[str, Lowered]) -> list[str]:
+            lowered.update(programs)
+            return [spec.entry for spec in cohort if not self._stands(spec.entry, programs, standing, key)]
+
+        carried = await self._side_by_side(cohort, decide)
+        new = [spec for spec in cohort if not self._stands(spec.entry, lowered, standing, key)]
+        outcome = await self._judged(new, carried, why, premises, started_at)
+        if outcome is None:
+            told_apart = any(_differ(spec.entry, lowered) for spec in new)
+            rest = list(cohort) if told_apart else new
+            schedules = (SERIAL.name, self._challenger.name)
+            outcome = await self._rounds.hold(rest, why, premises, schedules)
+            new = rest
+        return await self._with_confirmed(
+            outcome, [spec for spec in cohort if spec not in new], carried, premises
+        )
+
+    def _stands(
+        self,
+        entry: str,
+        programs: Mapping[str, Lowered],
+        standing: Mapping[str, Judgement],
+        premises: str,
+    ) -> bool:
+        if entry not in standing or programs.keys() != {SERIAL.name, self._challenger.name}:
+            return False
+        made = {schedule: lowered.get(entry, ()) for schedule, lowered in programs.items()}
+        return is_standing(made, standing[entry], premises)
+
+    async def _side_by_side(
+        self, cohort: Sequence[TargetSpec], decide: Callable[[Mapping[str, Lowered]], list[str]]
+    ) -> list[Carried]:
+        schedules = {SERIAL: 0, self._challenger: self._place}
+        conference = Conference([one.name for one in schedules], decide)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(
+                    self._builders.carry_out(Order.of(cohort, schedule, place, conference=conference))
+                )
+                for schedule, place in schedules.items()
+            ]
+        return [task.result() for task in tasks]
+
+    async def _judged(
+        self,
+        new: Sequence[TargetSpec],
+        carried: Sequence[Carried],
+        why: str,
+        premises: Sequence[Read],
+        started_at: str,
+    ) -> Outcome | None:
+        """The verdicts on what was new; None where they are not agreement on all of it."""
+        if any(build.failure is not None for one in carried for build in one.run.builds):
+            return None
+        gathered = Gathered(tuple(new), [one.run for one in carried], alone=False)
+        for one in carried:
+            tell(one.run)
+            gathered.book(one.reads)
+        outcome = await self._jury.judge(gathered, why, premises, started_at)
+        agreed = {one.target for one in outcome.record.judgements if one.verdict == AGREE}
+        changed = {one.target for one in outcome.changed}
+        return outcome if {spec.entry for spec in new} <= agreed | changed else None
+
+    async def _with_confirmed(
+        self,
+        outcome: Outcome,
+        kept: Sequence[TargetSpec],
+        carried: Sequence[Carried],
+        premises: Sequence[Read],
+    ) -> Outcome:
+        """`outcome`, with the targets whose verdict stands, unless their files were edited meanwhile."""
+        gathered = Gathered(tuple(kept))
+        for one in carried:
+            gathered.book(one.reads)
+        digests, changed = await self._jury.resolve(kept, gathered.reads)
+        confirmed = {entry: (*reads, *premises) for entry, reads in digests.items() if entry not in changed}
+        return replace(outcome, confirmed=confirmed, moved=tuple(changed))
+
+
+def _differ(entry: str, programs: Mapping[str, Lowered]) -> bool:
+    """Whether the runs have lowered the target to other programs."""
+    made = {program for lowered in programs.values() for program in lowered.get(entry, ())}
+    return len(made) > 1

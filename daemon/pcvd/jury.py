@@ -1,0 +1,165 @@
+"""The jury: from what builds have left to verdicts. Files are held against what was read, artifacts are read
+back, outputs that differ are measured; then every target is judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pcvd.builders.protocol import Pair
+from pcvd.core.compare import differing_outputs, judge
+from pcvd.core.evidence import Facts
+from pcvd.core.model import OutputDelta, Read, source_key
+from pcvd.store import RoundRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pcv_config.settings import Settings
+    from pcvd.blobs import Blobs
+    from pcvd.builders.protocol import Builders
+    from pcvd.core.model import Judgement, Run, TargetSpec
+    from pcvd.files import Files
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What a round has brought together so far."""
+
+    cohort: tuple[TargetSpec, ...]
+    runs: list[Run] = field(default_factory=list)
+    reads: dict[str, list[Read]] = field(default_factory=dict)
+    victims: set[str] = field(default_factory=set)
+    """Targets that a neighbour's failure kept from being judged."""
+    alone: bool = True
+    """Its runs were made one after another, so that their times can be compared."""
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the reference ran in; empty where nobody told."""
+        environments = self.runs[0].environments if self.runs else ()
+        return environments[0] if environments else {}
+
+    def book(self, reads: Mapping[str, Sequence[Read]]) -> None:
+        """Add what targets have read."""
+        for entry, booked in reads.items():
+            self.reads.setdefault(entry, []).extend(booked)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a round came to.
+
+    `record` holds what stands. `again`: targets that fell victim to another's failure and are built once more
+    without it. `changed`: targets whose files were edited meanwhile; their judgements say so and are not
+    recorded. `confirmed`: targets whose programs are those that their verdict stands on, and what they read.
+    """
+
+    record: RoundRecord
+    again: tuple[str, ...] = ()
+    changed: tuple[Judgement, ...] = ()
+    confirmed: Mapping[str, tuple[Read, ...]] = field(default_factory=dict)
+    moved: tuple[str, ...] = ()
+    """Targets that would be confirmed, had their files not been edited meanwhile."""
+
+
+class Jury:
+    """Judges what rounds have gathered."""
+
+    def __init__(
+        self, builders: Builders, settings: Settings, files: Files, blobs: Blobs, now: Callable[[], str]
+    ) -> None:
+        self._builders, self._settings, self._files = builders, settings, files
+        self._blobs, self.now = blobs, now
+
+    async def judge(self, gathered: Gathered, why: str, premises: Sequence[Read], started_at: str) -> Outcome:
+        """The verdicts. `premises` are what builds rest on beside the files they read: versions, settings."""
+        cohort = gathered.cohort
+        deltas = await self._distances(gathered)
+        digests, changed = await self.resolve(cohort, gathered.reads)
+        unreadable = await asyncio.to_thread(self._unreadable, gathered.runs)
+        facts = Facts(self._settings.tolerate, deltas, changed, unreadable, alone=gathered.alone)
+        key = source_key(premises)
+        judgements = []
+        for spec in cohort:
+            if spec.entry in gathered.victims:
+                continue
+            found = judge(spec.entry, gathered.runs, facts)
+            sources = source_key((*digests[spec.entry], *premises))
+            inputs = next((build.inputs for build in gathered.runs[0].of(spec.entry)), None)
+            told = {"source_key": sources, "premises": key, "inputs": inputs}
+            judgements.append(replace(found, evidence=found.evidence | told))
+        judged = {one.target for one in judgements} - set(changed)
+        return Outcome(
+            record=RoundRecord(
+                started_at=started_at,
+                finished_at=self.now(),
+                why=why,
+                cohort=tuple(spec.entry for spec in cohort),
+                environment=gathered.environment,
+                runs=tuple(gathered.runs),
+                judgements=tuple(one for one in judgements if one.target in judged),
+                reads={entry: (*reads, *premises) for entry, reads in digests.items() if entry in judged},
+                alone=gathered.alone,
+            ),
+            again=tuple(spec.entry for spec in cohort if spec.entry in gathered.victims),
+            changed=tuple(one for one in judgements if one.target in changed),
+        )
+
+    async def resolve(
+        self, cohort: Sequence[TargetSpec], reads: Mapping[str, Sequence[Read]]
+    ) -> tuple[dict[str, tuple[Read, ...]], dict[str, list[str]]]:
+        """Every target's reads with digests, and the files that are not what some build of it read."""
+        booked = [read for spec in cohort for read in reads.get(spec.entry, ())]
+        paths = {read.name for read in booked if read.kind in {"file", "absent"}}
+        paths |= {self._path(spec) for spec in cohort}
+        now = await self._files.digests(paths)
+        stats = await self._files.stats(paths)
+        resolved: dict[str, tuple[Read, ...]] = {}
+        changed: dict[str, list[str]] = {}
+        for spec in cohort:
+            own = self._path(spec)
+            found = {("file", own): Read("file", own, now[own])}
+            for read in reads.get(spec.entry, ()):
+                if read.kind not in {"file", "absent"}:
+                    found[read.kind, read.name] = read
+                    continue
+                seen = now[read.name] if read.digest is None and read.kind == "file" else read.digest
+                if seen != now[read.name] or read.stat not in {None, stats[read.name]}:
+                    changed.setdefault(spec.entry, []).append(self._relative(read.name))
+                found["file", read.name] = Read("file", read.name, now[read.name])
+            resolved[spec.entry] = tuple(found.values())
+        return resolved, {entry: sorted(set(names)) for entry, names in changed.items()}
+
+    async def _distances(self, gathered: Gathered) -> dict[str, list[OutputDelta]]:
+        pairs = [
+            (spec.entry, Pair(*found))
+            for spec in gathered.cohort
+            if spec.entry not in gathered.victims
+            for found in differing_outputs(spec.entry, gathered.runs)
+        ]
+        measured = await self._builders.measure([pair for _, pair in pairs])
+        deltas: dict[str, list[OutputDelta]] = {}
+        for (entry, _), delta in zip(pairs, measured, strict=False):
+            deltas.setdefault(entry, []).append(delta)
+        return deltas
+
+    def _unreadable(self, runs: Sequence[Run]) -> frozenset[str]:
+        """Digests that the blob store cannot give back."""
+        wanted = {
+            digest
+            for run in runs
+            for build in run.builds
+            for artifact in build.artifacts
+            for part in artifact.parts
+            for digest in (part.raw, part.canonical)
+        }
+        return frozenset(digest for digest in wanted if not self._blobs.verify(digest))
+
+    def _path(self, spec: TargetSpec) -> str:
+        return f"{self._settings.root.rstrip('/')}/{spec.path}"
+
+    def _relative(self, path: str) -> str:
+        return path.removeprefix(self._settings.root.rstrip("/") + "/")
