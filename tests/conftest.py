@@ -279,12 +279,12 @@ class Project:
         with contextlib.closing(sqlite3.connect(places.state(self.root, "pcv.sqlite"))) as connection:
             return connection.execute(sql, values).fetchall()
 
-    def rounds(self):
-        """Every recorded round: why it was held, and over which targets."""
-        return [
-            (why, json.loads(cohort))
-            for why, cohort in self.query("SELECT why, cohort FROM rounds ORDER BY id")
-        ]
+    def rounds(self, *, whole=False):
+        """Every recorded round: why it was held, and over which targets; with `whole`, also those that only
+        strengthen verdicts, under every schedule.
+        """
+        rounds = self.query("SELECT why, cohort FROM rounds ORDER BY id")
+        return [(why, json.loads(cohort)) for why, cohort in rounds if whole or why != "whole"]
 
     def log(self, event, file="pcvd.log"):
         """The log's events of that name."""

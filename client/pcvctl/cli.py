@@ -84,7 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     _targets(status)
     status.add_argument("--fresh", action="store_true", help="wait until everything pending is judged")
 
+    status.add_argument(
+        "--all", action="store_true", help="list also those of many targets that simply agree"
+    )
+
     wait = _verb(verbs, "wait", _wait, "wait until everything pending is judged")
+    wait.add_argument(
+        "--whole", action="store_true", help="until everything was built under every schedule, too"
+    )
     _patience(wait)
 
     recheck = _verb(verbs, "recheck", _recheck, "have the daemon build and compare again, changed or not")

@@ -49,17 +49,18 @@ class Daemon:
         self._ask("POST", "/v1/vary", body, _VARIED_S)
 
     def wait(
-        self, ticket: int | None, timeout: float | None, *, explained: bool = False
+        self, ticket: int | None, timeout: float | None, *, explained: bool = False, whole: bool = False
     ) -> tuple[bool, dict[str, Any]]:
         """Wait until `ticket` (None: everything pending) is judged, at most `timeout` seconds; with
-        `explained`, until it is known as well what differences come from.
+        `explained`, until it is known as well what differences come from; with `whole`, until all was built
+        under every schedule.
 
         Returns whether it was, and the status JSON as it then stood.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             leg = _LEG_S if deadline is None else max(0.0, min(_LEG_S, deadline - time.monotonic()))
-            body = {"ticket": ticket, "timeout_s": leg, "explained": explained}
+            body = {"ticket": ticket, "timeout_s": leg, "explained": explained, "whole": whole}
             response = self._ask("POST", "/v1/wait", body, leg + door.ANSWER_S, accepted=(200, 408))
             judged = response.status == 200
             if judged or (deadline is not None and time.monotonic() >= deadline):

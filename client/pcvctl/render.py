@@ -52,8 +52,10 @@ def render(
             lines.append(row)
             for said, style in details:
                 lines += [table.paint(line, style, color) for line in table.wrapped(said, width, "    ")]
-    else:
+    elif not status.get("unlisted"):
         lines += table.wrapped(_NO_TARGETS, width, "")
+    for said in _omitted(status):
+        lines += [table.paint(line, DIM, color) for line in table.wrapped(said, width, "")]
     # What stands under a target already is not said again.
     told = {findings.failed(target) for target in targets}
     problems = [mapping(one) for one in items(status.get("problems"))]
@@ -66,6 +68,15 @@ def render(
     for said, style in _foot(status, targets, now, unicode):
         lines += [table.paint(line, style, color) for line in table.wrapped(said, width, "")]
     return "\n".join(lines) + "\n"
+
+
+def _omitted(status: dict[str, Any]) -> Iterator[str]:
+    """Of many targets only those are listed that there is something to say of."""
+    unshown, unlisted = status.get("unshown"), status.get("unlisted")
+    if isinstance(unshown, int) and unshown:
+        yield f"and {unshown} more of which there is something to say: `pcvctl status --all` lists them"
+    if isinstance(unlisted, int) and unlisted:
+        yield f"and {unlisted} that agree: `pcvctl status --all` lists them"
 
 
 def summary(targets: list[dict[str, Any]], problems: int = 0, *, unicode: bool = False) -> str:
@@ -168,7 +179,11 @@ def _others(names: list[str]) -> str:
 def _foot(
     status: dict[str, Any], targets: list[dict[str, Any]], now: float | None, unicode: bool
 ) -> Iterator[tuple[str, str]]:
-    yield summary(targets, len(items(status.get("problems"))), unicode=unicode), BOLD
+    problems = len(items(status.get("problems")))
+    if status.get("unlisted") or status.get("unshown"):
+        yield standing.counted(mapping(status.get("summary")), problems, unicode=unicode), BOLD
+    else:
+        yield summary(targets, problems, unicode=unicode), BOLD
     if speed := _speed(status, targets):
         times = "\N{MULTIPLICATION SIGN}" if unicode else "x"
         each = ", ".join(f"{name} {value:.2f}{times}" for name, value in speed.items())

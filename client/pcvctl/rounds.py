@@ -41,9 +41,9 @@ def recheck(options: argparse.Namespace) -> int:
 
 
 def wait(options: argparse.Namespace) -> int:
-    """Wait until the daemon has judged everything pending."""
+    """Wait until the daemon has judged everything pending; with `--whole`, under every schedule."""
     daemon = Daemon(project.root_of(options.root, lived_in=True))
-    return _answer(*daemon.wait(None, options.timeout), options)
+    return _answer(*daemon.wait(None, options.timeout, whole=options.whole), options)
 
 
 def foreground(

@@ -80,8 +80,23 @@ def summary(standings: Sequence[Standing], problems: int = 0, *, unicode: bool =
         said.append(f"{unchecked} not checked")
     if problems:
         said.append(_counted(problems, "problem"))
+    return _line(len(standings), said, unicode)
+
+
+def counted(summary: dict[str, Any], problems: int = 0, *, unicode: bool = False) -> str:
+    """The same line from the counts of a status JSON, where not all targets are at hand."""
+    counts = {name: value for name, value in summary.items() if isinstance(value, int)}
+    said = [f"{counts[name]} {name}" for name in VERDICTS if counts.get(name)]
+    if counts.get("stale"):
+        said.append(f"{counts['stale']} of them stale")
+    if problems:
+        said.append(_counted(problems, "problem"))
+    return _line(counts.get("targets", 0), said, unicode)
+
+
+def _line(targets: int, said: Sequence[str], unicode: bool) -> str:
     told = (" · " if unicode else ", ").join(said)
-    return _counted(len(standings), "target") + (f": {told}" if told else "")
+    return _counted(targets, "target") + (f": {told}" if told else "")
 
 
 def _former(stale: Counter[str]) -> str:

@@ -13,24 +13,29 @@ TYPE_CHECKING = False  # typing's own constant would cost the import of typing
 if TYPE_CHECKING:
     import argparse
 
+_ALL = 1 << 30
+
 
 class Question:
-    """What `status` was asked: `fresh` waits until everything pending is judged, `targets` narrows it."""
+    """What `status` was asked: `fresh` waits until everything pending is judged, `targets` narrows it, `all`
+    lists also those of many targets that there is nothing to say of.
+    """
 
-    __slots__ = ("fresh", "json", "no_color", "root", "targets")
+    __slots__ = ("all", "fresh", "json", "no_color", "root", "targets")
 
     def __init__(self) -> None:
         self.root: str | None = None
         self.json = False
         self.no_color = False
         self.fresh = False
+        self.all = False
         self.targets: list[str] = []
 
 
 def parse(arguments: list[str]) -> Question | None:
     """The question in `arguments`, or None where the full parser must see them (help, mistakes)."""
     question = Question()
-    flags = {"--json": "json", "--no-color": "no_color", "--fresh": "fresh"}
+    flags = {"--json": "json", "--no-color": "no_color", "--fresh": "fresh", "--all": "all"}
     rest = iter(arguments)
     for argument in rest:
         if argument in flags:
@@ -86,6 +91,8 @@ def answer(question: Question) -> int:
 
 def _path(question: Question, screen: terminal.Terminal) -> str:
     query = f"/v1/status?width={screen.width}&color={screen.color:d}&unicode={screen.unicode:d}"
+    if question.all:
+        query += f"&most={_ALL}"
     if question.fresh:
         query += "&fresh=1"
     return query + "".join(f"&target={door.quoted(name)}" for name in question.targets)

@@ -26,6 +26,7 @@ from pcvd import __version__, logs
 from pcvd.blobs import Blobs
 from pcvd.builders.pool import LocalPool
 from pcvd.core.errors import SetupError, UsageError
+from pcvd.desk import MOST_LISTED
 from pcvd.inquiry import Inquiry
 from pcvd.published import Published
 from pcvd.server import Door, listening_at, serve
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
+
+    from pcvd.status import Status
 
 log = structlog.get_logger()
 
@@ -93,7 +96,7 @@ async def _live(
             # Gone before the last words, so that nobody finds a door with nobody behind it.
             hang_up()
             if service.desk.surveyed:  # else the last verdicts of an earlier life would be overwritten
-                published.write_down(service.desk.status())
+                published.write_down(service.desk.status(), service.desk.brief(MOST_LISTED))
 
 
 def _inquiry(root: str, store: Store | None) -> Inquiry:
@@ -160,8 +163,8 @@ async def _round(root: str, entries: Sequence[str], *, quiet: bool, vary: Sequen
                 await service.desk.vary(judged, vary)
             await service.tidy()
             working.cancel()
-        publish(service.desk.status())
-        document = service.desk.status(entries)
+        publish(service.desk.status(), service.desk.brief(MOST_LISTED))
+        document = service.desk.status(entries).plain()
     # This process is no daemon: nobody keeps these verdicts fresh once it has ended.
     return {**document, "daemon": await asyncio.to_thread(_daemon_beside, root), "judged_by": "check"}
 
@@ -175,7 +178,7 @@ def _daemon_beside(root: str) -> dict[str, Any]:
     return {"pid": pid, "state": "down" if pid is None else "busy", "version": __version__, "uptime_s": 0.0}
 
 
-def _unpublished(_document: dict[str, Any]) -> None:
+def _unpublished(_status: Status, _brief: Status) -> None:
     """For a service whose verdicts go elsewhere."""
 
 
@@ -237,7 +240,7 @@ def holding_lock(root: str) -> Iterator[None]:
 
 
 def _service(
-    settings: Settings, store: Store, publish: Callable[[dict[str, Any]], None], *, eager: bool = True
+    settings: Settings, store: Store, publish: Callable[[Status, Status], None], *, eager: bool = True
 ) -> Service:
     objects = places.state(settings.root, "objects")
 

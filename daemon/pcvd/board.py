@@ -1,24 +1,31 @@
-"""The board: what stands now. The last judgement of every target, what is wrong with the project, the
-speed of the last round.
+"""The board: what stands now. The last judgement of every target, what is wrong with the project, the speed
+of the last round.
+
+Judgements are kept as the JSON they are told as: ten thousand of them as Python's own objects would take ten
+times the memory. What is counted is counted as it changes, so that an answer costs what it shows.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pcv_config import places
-from pcvd import __version__
+from pcvd import __version__, jsontext
+from pcvd.core.compare import DIVERGED, INCONCLUSIVE, UNSTABLE
 from pcvd.core.evidence import speed_up
-from pcvd.core.status import Daemon, Row, document
+from pcvd.core.status import Daemon, Standing, Tally, head, target
+from pcvd.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pcvd.core.model import Judgement, Problem
     from pcvd.core.plan import Plan
-    from pcvd.store import RoundRecord, Standing
+    from pcvd.store import RoundRecord
+    from pcvd.store import Standing as Remembered
 
 _DOUBTING = frozenset({"settings", "watch"})
 """What, when it is wrong, leaves no verdict certain to be about the project as it is."""
@@ -27,27 +34,50 @@ _DEGRADING = _DOUBTING | {"store", "workers"}
 """What can be wrong with so that the daemon cannot keep its promise, whatever the targets are."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What was last found of a target, whatever has changed since, and the JSON that tells it."""
+
+    verdict: str
+    compared: bool
+    at: str | None
+    told: bytes
+
+
+_UNCHECKED = _Note(INCONCLUSIVE, False, None, b"")
+_URGENCY = {DIVERGED: -3, UNSTABLE: -2, INCONCLUSIVE: -1}
+"""What is listed first where there is no room for all."""
+
+
 class Board:
     """The standing verdicts, from which every status document is made."""
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._rows: dict[str, tuple[Judgement, str | None]] = {}
-        """Per target its judgement, and when it was made."""
+        self._notes: dict[str, _Note] = {}
+        self._listed: dict[str, Standing] = {}
+        """The targets that exist, and how each stands."""
+        self._tally = Tally()
+        self._loud: dict[str, None] = {}
+        """Those of which there is more to say than that they agree."""
+        self._order: tuple[str, ...] = ()
+        self._order_version = -1
         self._problems: dict[str, tuple[Problem, ...]] = {}
         self._speed: dict[str, float | None] = {}
         self._environment: dict[str, Any] = {}
         self._started = time.monotonic()
 
-    def recall(self, standings: Sequence[Standing]) -> None:
+    # -- what is put up ----------------------------------------------------------------------------
+
+    def recall(self, remembered: Iterable[Remembered]) -> None:
         """Put up what an earlier life found."""
-        for standing in standings:
-            self._rows[standing.target.entry] = (standing.judgement, standing.checked_at)
+        for one in remembered:
+            self._put(one.target.entry, one.judgement, one.checked_at)
 
     def put(self, record: RoundRecord, changed: Sequence[Judgement] = ()) -> None:
         """Put up what a round found; `changed` are judgements that only say why there is none."""
         for judgement in (*record.judgements, *changed):
-            self._rows[judgement.target] = (judgement, record.finished_at)
+            self._put(judgement.target, judgement, record.finished_at)
         if record.judgements and record.runs and record.alone:
             self._speed = {run.schedule: speed_up(run, record.runs[0]) for run in record.runs}
         if record.environment:
@@ -56,11 +86,20 @@ class Board:
     def confirm(self, judgements: Sequence[Judgement], at: str) -> None:
         """These stand, as was seen again at that time."""
         for judgement in judgements:
-            self._rows[judgement.target] = (judgement, at)
+            self._put(judgement.target, judgement, at)
 
     def amend(self, judgement: Judgement) -> None:
         """Put up a judgement that knows more, in the place of the one that stands."""
-        self._rows[judgement.target] = (judgement, self._rows[judgement.target][1])
+        note = self._notes.get(judgement.target)
+        self._put(judgement.target, judgement, note.at if note is not None else None)
+
+    def _put(self, entry: str, judgement: Judgement, at: str | None) -> None:
+        schedules = judgement.evidence.get("schedules") or {}
+        told = jsontext.encode(target(entry, judgement, at))
+        self._notes[entry] = _Note(judgement.verdict, len(schedules) > 1, at, told)
+        if entry in self._listed:
+            before = self._listed[entry]
+            self._list(entry, before.state, fresh=before.fresh)
 
     def problem(self, about: str, *problems: Problem) -> None:
         """What is wrong with `about` (`settings`, `workers`, `store`, or a model file) from now on;
@@ -71,27 +110,90 @@ class Board:
         else:
             self._problems.pop(about, None)
 
-    def document(self, plan: Plan, *, ready: bool, entries: Sequence[str] = ()) -> dict[str, Any]:
-        """The status document of `entries`, or of all targets. `ready`: whether recovery is over."""
-        wanted = set(entries)
+    # -- how targets stand ---------------------------------------------------------------------------
+
+    def follow(self, plan: Plan) -> None:
+        """Take over what has changed in `plan`: who exists, who is fresh, what is done about each."""
+        for entry in plan.news():
+            if plan.exists(entry):
+                self._list(entry, plan.state(entry), fresh=plan.fresh(entry))
+            else:
+                self._unlist(entry)
+        if self._order_version != plan.targets_version:
+            self._order_version = plan.targets_version
+            self._order = tuple(spec.entry for spec in plan.targets)
+
+    def _list(self, entry: str, state: str, *, fresh: bool) -> None:
+        self._unlist(entry)
+        note = self._notes.get(entry, _UNCHECKED)
+        standing = Standing(note.verdict, fresh and note is not _UNCHECKED, state, note.compared)
+        self._listed[entry] = standing
+        self._tally.count(standing, 1)
+        if not standing.quiet:
+            self._loud[entry] = None
+
+    def _unlist(self, entry: str) -> None:
+        standing = self._listed.pop(entry, None)
+        if standing is not None:
+            self._tally.count(standing, -1)
+            self._loud.pop(entry, None)
+
+    # -- what is given out ---------------------------------------------------------------------------
+
+    def status(self, plan: Plan, *, ready: bool, entries: Sequence[str] = ()) -> Status:
+        """The status of `entries`, or of all targets."""
+        self.follow(plan)
         # Until it is known which targets there are, those of an earlier life stand for themselves, as stale.
-        entries = [spec.entry for spec in (*plan.targets, *plan.remembered)]
-        rows = [self._row(entry, plan) for entry in entries if not wanted or entry in wanted]
+        remembered = tuple(spec.entry for spec in plan.remembered)
+        wanted = tuple(dict.fromkeys(entries)) if entries else (*self._order, *remembered)
+        if not entries and not remembered:
+            return self._status(plan, wanted, self._tally, ready=ready)
+        held = set(self._listed) | set(remembered)
+        wanted = tuple(entry for entry in wanted if entry in held)
+        tally = Tally(self._standing(entry) for entry in wanted)
+        return self._status(plan, wanted, tally, ready=ready)
+
+    def brief(self, plan: Plan, most: int, *, ready: bool) -> Status:
+        """The status of all targets, of which those are listed that there is something to say of; all of them
+        where there are no more than `most`.
+        """
+        self.follow(plan)
+        if len(self._order) <= most or plan.remembered:
+            whole = self.status(plan, ready=ready)
+            return replace(whole, targets=whole.targets[:most], unshown=max(0, len(whole.targets) - most))
+        loud = sorted(self._loud, key=lambda entry: _URGENCY.get(self._listed[entry].verdict, 0))[:most]
+        held = self._status(plan, loud, self._tally, ready=ready)
+        unshown = len(self._loud) - len(loud)
+        return replace(held, unlisted=len(self._order) - len(self._loud), unshown=unshown)
+
+    def _standing(self, entry: str) -> Standing:
+        note = self._notes.get(entry, _UNCHECKED)
+        return self._listed.get(entry) or Standing(note.verdict, False, "queued", note.compared)
+
+    def _status(self, plan: Plan, entries: Sequence[str], tally: Tally, *, ready: bool) -> Status:
+        doubted = not plan.surveyed or bool(_DOUBTING & self._problems.keys())
         trouble = _DEGRADING & self._problems.keys()
         state = "busy" if not ready or not plan.idle else "degraded" if trouble else "idle"
         uptime_s = round(time.monotonic() - self._started, 3)
-        return document(
-            self._root,
-            Daemon(os.getpid(), state, __version__, uptime_s, places.socket_path(self._root)),
-            rows,
-            [problem for about in sorted(self._problems) for problem in self._problems[about]],
-            self._speed,
-            self._environment,
+        problems = [problem for about in sorted(self._problems) for problem in self._problems[about]]
+        differs, agrees = tally.amounts_to(known=not doubted and not problems)
+        return Status(
+            head(
+                self._root,
+                Daemon(os.getpid(), state, __version__, uptime_s, places.socket_path(self._root)),
+                tally.summary(doubted=doubted),
+                problems,
+                self._speed,
+                self._environment,
+            ),
+            [self._told(entry, doubted=doubted) for entry in entries],
+            differs,
+            agrees,
         )
 
-    def _row(self, entry: str, plan: Plan) -> Row:
-        judgement, checked_at = self._rows.get(entry, (None, None))
-        if not plan.exists(entry):  # only remembered as yet
-            return Row(entry, judgement, checked_at, False, "queued")
-        fresh = plan.fresh(entry) and plan.surveyed and not _DOUBTING & self._problems.keys()
-        return Row(entry, judgement, checked_at, fresh, plan.state(entry))
+    def _told(self, entry: str, *, doubted: bool) -> bytes:
+        standing = self._standing(entry)
+        note = self._notes.get(entry)
+        told = note.told if note is not None else jsontext.encode(target(entry, None, None))
+        fresh = b"true" if standing.fresh and not doubted else b"false"
+        return b'%b,"fresh":%b,"state":"%b"}' % (told[:-1], fresh, standing.state.encode())

@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pcvd.core import events, looks
+from pcvd.core import events
 from pcvd.watch import may_declare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pcvd.core.plan import Plan
     from pcvd.files import Files
@@ -27,7 +27,12 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Somebody wants to be sure: look at every file that was read, whether the watcher has spoken or not."""
+    """Somebody wants to be sure: look at the files that were read, whether the watcher has spoken or not.
+
+    `covered`: it has spoken, of all that it sees; what it does not see is to be looked at.
+    """
+
+    covered: bool = False
 
 
 class Changes:
@@ -36,15 +41,30 @@ class Changes:
     def __init__(self, root: str, files: Files) -> None:
         self._root, self._files = root, files
         self._told: dict[str, str | None] = {}
+        self._unseen: list[str] = []
+        self._unseen_of: tuple[object, ...] = ()
 
     def know(self, reads: Mapping[str, str | None]) -> None:
         """The plan knows these digests; what it was told since stays."""
         for path, digest in reads.items():
             self._told.setdefault(path, digest)
 
-    async def looked(self, plan: Plan) -> list[events.Event]:
-        """What became of the files that were read, whether anybody told of it or not."""
-        digests = await self._files.digests(plan.paths)
+    def unseen(self, plan: Plan, watch: Watch) -> list[str]:
+        """The files that were read and that the watcher does not see."""
+        about = (plan.paths_version, watch)
+        if self._unseen_of != about:
+            self._unseen_of = about
+            self._unseen = [path for path in plan.paths if not watch.covers(path)]
+        return self._unseen
+
+    async def differing(self, paths: Iterable[str]) -> set[str]:
+        """Those of `paths` that do not hold what the plan last heard."""
+        digests = await self._files.digests(paths)
+        return {path for path, digest in digests.items() if self._told.get(path, digest) != digest}
+
+    async def looked(self, plan: Plan, paths: Iterable[str] | None = None) -> list[events.Event]:
+        """What became of `paths` (None: of all that was read), whether anybody told of it or not."""
+        digests = await self._files.digests(plan.paths if paths is None else paths)
         changes = {path: digest for path, digest in digests.items() if self._told.get(path, digest) != digest}
         self._told |= digests
         return [events.Saved(changes)] if changes else []
@@ -70,15 +90,13 @@ def _concerned(paths: frozenset[str], plan: Plan) -> set[str]:
     """What may be other than it was, after something happened to `paths`: of all that was read, they
     themselves, what lies below them, and what was seen of the folders they are in.
     """
-    known = plan.paths
-    trees = [name for name in known if name.endswith(looks.TREE)]
     found: set[str] = set()
     for path in paths:
         found |= plan.concerned(path)
         folder = os.path.dirname(path)
-        if folder in known or not plan.idle:  # what an order under way lists is not known yet
+        if plan.reads(folder) or plan.working:  # what an order under way lists is not known yet
             found.add(folder)
-        if path in known and not os.path.isfile(path):  # listed, and perhaps gone with all that was in it
-            found.update(name for name in known if name.startswith(f"{path}/"))
-        found.update(name for name in trees if path.startswith(f"{looks.folder_of(name)}/"))
+        if plan.reads(path) and not os.path.isfile(path):  # listed, and perhaps gone with all that was in it
+            found |= plan.below(path)
+        found |= plan.above(path)
     return found

@@ -8,7 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from pcvctl import names
-from pcvd.changes import Look
+from pcvd.changes import Changed, Look
 from pcvd.core import events
 from pcvd.core.errors import UsageError
 from pcvd.core.variation import named
@@ -17,10 +17,20 @@ from pcvd.watch import may_declare
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from pcvd.barrier import Barrier
     from pcvd.board import Board
+    from pcvd.changes import Changes
     from pcvd.core.plan import Plan
     from pcvd.pulse import Pulse
+    from pcvd.status import Status
     from pcvd.store import Store
+
+
+MOST_LISTED = 60
+"""Of more targets than this, a text lists those alone that there is something to say of."""
+
+_FEW = 2000
+"""Files that are looked at before the status is told; where there are more, the watcher's word must do."""
 
 
 class Desk:
@@ -28,19 +38,36 @@ class Desk:
     SetupError where the loop ends.
     """
 
-    def __init__(self, root: str, plan: Plan, board: Board, store: Store, pulse: Pulse[Any]) -> None:
+    def __init__(
+        self,
+        root: str,
+        plan: Plan,
+        board: Board,
+        store: Store,
+        pulse: Pulse[Any],
+        changes: Changes,
+        barrier: Barrier,
+    ) -> None:
         self._root, self._plan, self._board, self._store, self._pulse = root, plan, board, store, pulse
+        self._changes, self._barrier = changes, barrier
 
-    def status(self, entries: Sequence[str] = ()) -> dict[str, Any]:
-        """The status document, of `entries` or of all targets. Raises UsageError for unknown entries, and
-        StoreGone where what it would tell of is recorded no longer.
+    def status(self, entries: Sequence[str] = ()) -> Status:
+        """The status of `entries` or of all targets. Raises UsageError for unknown entries, and StoreGone
+        where what it would tell of is recorded no longer.
         """
         self._store.require()
         self._check(entries)
-        return self._board.document(self._plan, ready=self._pulse.ready, entries=entries)
+        return self._board.status(self._plan, ready=self._pulse.ready, entries=entries)
 
-    async def news(self) -> AsyncIterator[dict[str, Any]]:
-        """The status document now and after every change of it."""
+    def brief(self, most: int) -> Status:
+        """The status of all targets, of which not more than `most` are listed: those that there is something
+        to say of.
+        """
+        self._store.require()
+        return self._board.brief(self._plan, most, ready=self._pulse.ready)
+
+    async def news(self) -> AsyncIterator[Status]:
+        """The status now and after every change of it."""
         while True:
             seen = self._pulse.version
             yield self.status()
@@ -51,8 +78,16 @@ class Desk:
         await self._until(lambda: True)
 
     async def look(self) -> None:
-        """Have every file that was read looked at: a save just before may not have been told yet."""
-        await self._taken_in(Look())
+        """Have all that was saved before taken in, also what the watcher does not see."""
+        await self._taken_in(Look(covered=await self._barrier.passed()))
+
+    async def glimpse(self) -> None:
+        """Look at the files that were read, where they are few: a save just before may not have been told
+        yet, and a verdict on files as they were must not be called fresh.
+        """
+        paths = self._plan.paths
+        if len(paths) <= _FEW and (changed := await self._changes.differing(paths)):
+            await self._taken_in(Changed(frozenset(changed)))
 
     async def recheck(self, entries: Sequence[str] | None) -> tuple[str, ...]:
         """Have targets (None: all) built again, fresh or not; the targets concerned. Raises UsageError for
@@ -70,15 +105,18 @@ class Desk:
         await self._taken_in(events.Asked(wanted))
         return wanted
 
-    async def settled(self, entries: Sequence[str] | None = None, *, explained: bool = False) -> None:
+    async def settled(
+        self, entries: Sequence[str] | None = None, *, explained: bool = False, whole: bool = False
+    ) -> None:
         """Return once nothing is pending for `entries` (None: for any target); with `explained`, once it is
-        known as well what their differences come from.
+        known as well what their differences come from; with `whole`, once every schedule was tried.
         """
         await self._until(
             lambda: (
                 self._pulse.quiet
                 and not self._plan.waits(entries)
                 and not (explained and self._plan.puzzled(entries))
+                and not (whole and self._plan.unfinished(entries))
             )
         )
 
@@ -104,11 +142,9 @@ class Desk:
         return self._plan.exists(entry)
 
     def _check(self, entries: Sequence[str]) -> None:
-        if not entries:
-            return
-        known = set(self.entries)
+        remembered = {spec.entry for spec in self._plan.remembered} if entries else set()
         for entry in entries:
-            if entry not in known:
+            if not self._plan.exists(entry) and entry not in remembered:
                 message, hint = names.unknown(entry, self.entries)
                 raise UsageError(message, hint=hint)
 
@@ -119,7 +155,7 @@ class Desk:
     async def _changed_since(self, version: int) -> None:
         await self._until(lambda: self._pulse.version != version)
 
-    async def _taken_in(self, event: events.Event | Look) -> None:
+    async def _taken_in(self, event: events.Event | Look | Changed) -> None:
         number = self._pulse.post(event)
         await self._heard(self._pulse.handled(number))
 

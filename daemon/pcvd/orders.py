@@ -35,13 +35,13 @@ from pcvd.core.succession import (
 from pcvd.core.variation import named
 from pcvd.glance import Glance
 from pcvd.investigation import Investigation
-from pcvd.premises import premises
 from pcvd.round import Rounds
 
 if TYPE_CHECKING:
     from pcvd.blobs import Blobs
     from pcvd.files import Files
     from pcvd.jury import Outcome
+    from pcvd.premises import Premises
     from pcvd.store import RoundRecord, Store, VerdictRecord
 
 log = structlog.get_logger()
@@ -95,8 +95,15 @@ class Orders:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, blobs: Blobs, files: Files, open_builders: OpenBuilders
+        self,
+        settings: Settings,
+        store: Store,
+        blobs: Blobs,
+        files: Files,
+        premises: Premises,
+        open_builders: OpenBuilders,
     ) -> None:
+        self._premises, self._seen = premises, frozenset[Read]()
         self._settings = self._next_settings = settings
         self._store, self._blobs, self._files = store, blobs, files
         self._open_builders = open_builders
@@ -208,11 +215,16 @@ class Orders:
 
     async def _ready(self) -> Builders:
         async with self._opening:
-            if any(getattr(self._next_settings, name) != getattr(self._settings, name) for name in _BUILDERS):
+            seen = frozenset(await self._premises.present(self._next_settings))
+            other = any(
+                getattr(self._next_settings, name) != getattr(self._settings, name) for name in _BUILDERS
+            )
+            # Zygotes that were started before have imported what was installed then.
+            if other or self._seen != seen:
                 async with self._preparing:
                     await self._open.aclose()
                 self._builders = None
-            self._settings = self._next_settings
+            self._settings, self._seen = self._next_settings, seen
             if self._builders is None:
                 self._builders = await self._open.enter_async_context(self._open_builders(self._settings))
             return self._builders
@@ -233,7 +245,7 @@ class Orders:
     async def _validate(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Finished:
         builders = await self._ready()
         surroundings = (builders, self._settings, self._files, self._blobs, utc_now)
-        rests_on = await premises(self._settings)
+        rests_on = await self._premises.present(self._settings)
         if order.whole:
             if order.aside:
                 # Not for this round: the next save is to find workers waiting.

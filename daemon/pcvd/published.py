@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pcv_config import places
 from pcvctl.offline import stale
 from pcvctl.render import render
 from pcvd import jsontext
+
+if TYPE_CHECKING:
+    from pcvd.status import Status
 
 _WIDTH = 100
 
@@ -26,18 +29,20 @@ class Published:
         )
         self._last = b""
 
-    def write(self, document: dict[str, Any]) -> None:
-        """Put `document` into both files."""
-        told = jsontext.encode({**document, "daemon": {**document["daemon"], "uptime_s": 0.0}})
+    def write(self, status: Status, brief: Status) -> None:
+        """Put the whole status into one file, and the brief one as text into the other."""
+        told = status.digest()
         if told == self._last:
             return
         self._last = told
-        _replace(self._json, jsontext.encode(document))
-        _replace(self._text, render(document, now=None, width=_WIDTH).encode())
+        _replace(self._json, status.encoded())
+        _replace(self._text, render(brief.plain(), now=None, width=_WIDTH).encode())
 
-    def write_down(self, document: dict[str, Any]) -> None:
+    def write_down(self, status: Status, brief: Status) -> None:
         """The last words: the same verdicts, with nobody left to keep them fresh."""
-        self.write(stale(document))
+        self._last = b""
+        _replace(self._json, jsontext.encode(stale(status.plain())))
+        _replace(self._text, render(stale(brief.plain()), now=None, width=_WIDTH).encode())
 
 
 def _replace(path: Path, data: bytes) -> None:

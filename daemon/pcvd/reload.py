@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pcv_config import places
 from pcv_config import settings as pcv_settings
 from pcv_config.settings import Settings, SettingsError
 from pcvd.changes import Changed, Look
@@ -66,7 +67,8 @@ class LiveSettings:
     def watch(self) -> Watch:
         """A watcher of the folders that the settings name."""
         settings = self.current
-        return Watch(settings.root, settings.watch, settings.ignore, settings.settle_ms)
+        cookies = places.state(settings.root, "cookies")
+        return Watch(settings.root, settings.watch, settings.ignore, settings.settle_ms, cookies)
 
     async def look(self, happened: Changed | Look) -> Edited | None:
         """Read the file again where `happened` gives reason to; None where the settings stay as they were."""

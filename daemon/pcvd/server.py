@@ -21,10 +21,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pcvctl.exits import exit_code
 from pcvctl.render import render
 from pcvd import jsontext
 from pcvd.core.errors import PcvError, SetupError, UsageError
+from pcvd.desk import MOST_LISTED
 from pcvd.inquiry import QUESTIONS, Now
 from pcvd.store import StoreGone
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from pcvd.desk import Desk
     from pcvd.inquiry import Inquiry
+    from pcvd.status import Status
 
 _LONGEST_WAIT_S = 24 * 3600.0
 _MOST_TICKETS = 1000
@@ -84,17 +85,20 @@ class Door:
         if query.get("fresh") == "1":
             await self._desk.look()
             await self._desk.settled(entries or None)
-        document = self._desk.status(entries)
+        else:
+            await self._desk.glimpse()
         if "text/plain" not in request.headers.get("accept", ""):
-            return _answer(document)
+            return _answer(self._desk.status(entries))
+        most = _whole(query.get("most"), MOST_LISTED, least=1, largest=1 << 30)
+        status = self._desk.status(entries) if entries else self._desk.brief(most)
         text = render(
-            document,
+            status.plain(),
             now=time.time(),
             width=_whole(query.get("width"), 100),
             color=query.get("color") == "1",
             unicode=query.get("unicode") == "1",
         )
-        return PlainTextResponse(text, headers={"X-Pcv-Exit": str(exit_code(document))})
+        return PlainTextResponse(text, headers={"X-Pcv-Exit": str(status.exit_code)})
 
     async def targets(self, _request: Request) -> Response:
         """The names of all targets."""
@@ -113,7 +117,7 @@ class Door:
         target = asked.get("target", "")
         if request.url.path.endswith("/explain"):
             await self._desk.settled([target], explained=True)
-        rows = self._desk.status([target])["targets"] if self._desk.exists(target) else []
+        rows = self._desk.status([target]).plain()["targets"] if self._desk.exists(target) else []
         fresh = frozenset(row["target"] for row in rows if row["fresh"])
         now = Now(frozenset(self._desk.entries), fresh)
         document = await self._inquiry.answer(request.url.path.rpartition("/")[2], asked, now)
@@ -144,7 +148,7 @@ class Door:
         await self._desk.look()
         try:
             async with asyncio.timeout(_LONGEST_WAIT_S if asked.timeout_s is None else asked.timeout_s):
-                await self._desk.settled(entries, explained=asked.explained)
+                await self._desk.settled(entries, explained=asked.explained, whole=asked.whole)
         except TimeoutError:
             code = 408
         # A target may have gone while it was waited for.
@@ -168,14 +172,14 @@ class Door:
 
         async def stream() -> AsyncIterator[str]:
             with contextlib.suppress(PcvError):  # over, with the work it tells of
-                async for document in self._desk.news():
-                    yield f"event: status\ndata: {jsontext.encode(document).decode()}\n\n"
+                async for status in self._desk.news():
+                    yield f"event: status\ndata: {status.encoded().decode()}\n\n"
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
     async def metrics(self, _request: Request) -> Response:
         """Counts for a scraper, in the Prometheus text format."""
-        document = self._desk.status()
+        document = self._desk.brief(0).head
         lines = ["# TYPE pcv_targets gauge"]
         lines += [
             f'pcv_targets{{verdict="{name}"}} {count}'
@@ -204,23 +208,25 @@ class _Wait(msgspec.Struct, forbid_unknown_fields=True):
     timeout_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
     explained: bool = False
     """Until it is known as well what differences come from."""
+    whole: bool = False
+    """Until all was built under every schedule."""
 
 
 async def _body(request: Request, kind: type[Any]) -> Any:
     return msgspec.json.decode(await request.body() or b"{}", type=kind)
 
 
-def _answer(document: dict[str, Any], code: int = 200) -> Response:
+def _answer(status: Status, code: int = 200) -> Response:
     return Response(
-        jsontext.encode(document),
+        status.encoded(),
         code,
-        {"X-Pcv-Exit": str(exit_code(document))},
+        {"X-Pcv-Exit": str(status.exit_code)},
         media_type="application/json",
     )
 
 
-def _whole(text: str | None, default: int) -> int:
-    return max(40, min(int(text), 400)) if text and text.isascii() and text.isdigit() else default
+def _whole(text: str | None, default: int, *, least: int = 40, largest: int = 400) -> int:
+    return max(least, min(int(text), largest)) if text and text.isascii() and text.isdigit() else default
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

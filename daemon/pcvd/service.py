@@ -9,23 +9,25 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
+from pcv_config import places
 from pcvd import recovery
+from pcvd.barrier import Barrier
 from pcvd.board import Board
 from pcvd.builders.zygotes import worker_environment
 from pcvd.changes import Changed, Changes, Look
 from pcvd.core import events
 from pcvd.core.errors import PcvError, SetupError
-from pcvd.core.model import Problem
+from pcvd.core.model import Problem, Read
 from pcvd.core.plan import Plan
-from pcvd.desk import Desk
+from pcvd.desk import MOST_LISTED, Desk
 from pcvd.files import Files
 from pcvd.leisure import Errand, Leisure, machine_is_idle
 from pcvd.orders import Explanation, Finished, OpenBuilders, Orders, utc_now
-from pcvd.premises import premises
+from pcvd.premises import Premises
 from pcvd.pulse import Pulse
 from pcvd.reload import LiveSettings
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
     from pcvd.core.model import TargetSpec
+    from pcvd.status import Status
     from pcvd.store import Store
 
 log = structlog.get_logger()
@@ -43,6 +46,8 @@ _WATCH_AGAIN_S = 5.0
 """After a failure of the watcher, this long until it is tried again."""
 _LONG_S = 10.0
 """An order that is under way for longer than this does not keep others from being carried out."""
+_PUBLISH_SHARE, _QUICKLY_S = 100.0, 0.01
+"""Writing the status files takes one hundredth of the time at the most, where it is not done in no time."""
 _POLL_S = 1.0
 """How often files are looked at that targets read from outside the watched folders."""
 
@@ -66,23 +71,28 @@ class Service:
         store: Store,
         blobs: Blobs,
         open_builders: OpenBuilders,
-        publish: Callable[[dict[str, Any]], None],
+        publish: Callable[[Status, Status], None],
         *,
         eager: bool = True,
     ) -> None:
         """`eager`: build what is new or stale by itself, not only what is asked for."""
         self._store, self._publish = store, publish
+        self._publish_at = 0.0
         self._files = Files()
         self._settings = LiveSettings(settings, self._files)
         self._plan = Plan(eager=eager)
         self._board = Board(settings.root)
-        self._orders = Orders(settings, store, blobs, self._files, open_builders)
+        self._premises = Premises()
+        self._orders = Orders(settings, store, blobs, self._files, self._premises, open_builders)
         self._watch = self._settings.watch()
         self._pulse: Pulse[Happening] = Pulse()
         self._post = self._pulse.post
-        self.desk = Desk(settings.root, self._plan, self._board, store, self._pulse)
-        self._declared: tuple[TargetSpec, ...] = ()
         self._changes = Changes(settings.root, self._files)
+        self._barrier = Barrier(places.state(settings.root, "cookies"))
+        self.desk = Desk(
+            settings.root, self._plan, self._board, store, self._pulse, self._changes, self._barrier
+        )
+        self._declared = 0
         self._leisure = Leisure(time.monotonic(), soak=settings.soak)
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -102,6 +112,7 @@ class Service:
 
     async def _work(self, *, watching: bool) -> None:
         async with self._orders, asyncio.TaskGroup() as group:
+            self._barrier.prepare()
             watcher = group.create_task(self._listen()) if watching else None
             if watching:
                 group.create_task(self._poll())
@@ -117,6 +128,8 @@ class Service:
                 for event in await self._understand(taken):
                     self._handle(event, group)
                 self._pulse.done()
+                if isinstance(taken, Changed):
+                    self._barrier.told(taken.paths)
 
     def _handle(self, event: events.Event, group: asyncio.TaskGroup) -> None:
         for order in self._plan.handle(event):
@@ -187,33 +200,56 @@ class Service:
     async def _poll(self) -> None:
         """Look at what the watcher does not see: files that were read elsewhere, and the store's own."""
         known: dict[str, object] = {}
-        paths: list[str] = []
-        about: tuple[object, ...] = ()
+        installed = await self._installed()
         while True:
             await asyncio.sleep(_POLL_S)
             self._store.require()
-            if about != (self._plan.paths_version, self._watch):
-                about = (self._plan.paths_version, self._watch)
-                paths = [path for path in self._plan.paths if not self._watch.covers(path)]
+            before, installed = installed, await self._installed() or installed
+            if before is not None and installed != before:
+                self._post(events.Outdated("the installed packages changed"))
+            paths = self._changes.unseen(self._plan, self._watch)
             stats = await self._files.stats(paths) if paths else {}
             changed = {path for path, stat in stats.items() if known.get(path, stat) != stat}
             known = dict(stats)
             if changed:
                 self._post(Changed(frozenset(changed)))
 
+    async def _installed(self) -> frozenset[Read] | None:
+        """The versions of what is installed; None where nobody can say."""
+        try:
+            present = await self._premises.present(self._settings.current)
+        except SetupError:
+            return None
+        return frozenset(read for read in present if read.kind == "version")
+
     async def _tell(self) -> None:
         """Publish the status, and wake whoever waits for a change of it."""
-        if self.desk.surveyed and not self._plan.discovering and self._plan.targets != self._declared:
-            self._declared = self._plan.targets
+        surveyed = self.desk.surveyed and not self._plan.discovering
+        if surveyed and self._plan.targets_version != self._declared:
+            self._declared = self._plan.targets_version
             try:
-                await self._store.declare(self._declared)
+                await self._store.declare(self._plan.targets)
             except PcvError as error:
                 self._board.problem("store", Problem.of(error))
+        if self._plan.idle or asyncio.get_running_loop().time() >= self._publish_at:
+            await self._put_out()
+        await self._pulse.tell()
+
+    async def _put_out(self) -> None:
+        """Write the status files. With thousands of targets that takes a while: then not at every change, and
+        beside the loop.
+        """
+        began = asyncio.get_running_loop().time()
         try:
-            self._publish(self.desk.status())
+            words = self.desk.status(), self.desk.brief(MOST_LISTED)
+            if len(words[0].targets) > MOST_LISTED:
+                await asyncio.to_thread(self._publish, *words)
+            else:
+                self._publish(*words)
         except OSError as error:
             log.warning("status not written", error=str(error))
-        await self._pulse.tell()
+        took = asyncio.get_running_loop().time() - began
+        self._publish_at = began + (_PUBLISH_SHARE * took if took > _QUICKLY_S else 0.0)
 
     # -- from what happened to what it means -------------------------------------------------------
 
@@ -222,7 +258,7 @@ class Service:
         standings = await self._store.standings()
         self._board.recall(standings)
         try:
-            present = await premises(self._settings.current)
+            present = await self._premises.present(self._settings.current)
         except SetupError as error:
             self._board.problem("workers", Problem(error.message, hint=error.hint))
             present = ()
@@ -241,8 +277,9 @@ class Service:
         match taken:
             case Changed(paths):
                 return await self._saved(paths)
-            case Look():
-                return await self._changes.looked(self._plan)
+            case Look(covered):
+                unseen = self._changes.unseen(self._plan, self._watch) if covered else None
+                return await self._changes.looked(self._plan, unseen)
             case Watching(problem):
                 self._board.problem("watch", *([problem] if problem else []))
                 return await self._changes.looked(self._plan)

@@ -29,9 +29,14 @@ _LONGEST_SETTLE_MS = 400
 class Watch:
     """The folders of one project that are watched."""
 
-    def __init__(self, root: str, folders: Sequence[str], ignore: Sequence[str], settle_ms: int) -> None:
-        """`folders` and `ignore` (folders or glob patterns) are relative to `root`."""
+    def __init__(
+        self, root: str, folders: Sequence[str], ignore: Sequence[str], settle_ms: int, cookies: str = ""
+    ) -> None:
+        """`folders` and `ignore` (folders or glob patterns) are relative to `root`. Of the folder `cookies`
+        everything is told.
+        """
         self._root = root
+        self._cookies = os.path.join(cookies, "") if cookies else "\0"
         self._folders = sorted({os.path.normpath(os.path.join(root, folder)) for folder in folders})
         self._ignore = [pattern.rstrip("/") for pattern in ignore]
         self._settle_ms = settle_ms
@@ -50,7 +55,7 @@ class Watch:
         try:
             async for events in watchfiles.awatch(
                 *folders,
-                watch_filter=lambda _change, path: self.counts(path),
+                watch_filter=lambda _change, path: self.counts(path) or path.startswith(self._cookies),
                 debounce=_LONGEST_SETTLE_MS,
                 step=max(1, self._settle_ms),
                 recursive=True,
@@ -59,7 +64,11 @@ class Watch:
                 paths = {path for _change, path in events}
                 if only_settings:
                     paths = {
-                        path for path in paths if self._inside(path) or os.path.dirname(path) == self._root
+                        path
+                        for path in paths
+                        if self._inside(path)
+                        or os.path.dirname(path) == self._root
+                        or path.startswith(self._cookies)
                     }
                 if paths:
                     yield paths

@@ -50,7 +50,7 @@ def fresh():
     """Have a daemon judge everything pending; the status, in which all targets are fresh."""
 
     def wait(project, code=0):
-        document = project.json("wait", "--timeout", "120", code=code)
+        document = project.json("wait", "--whole", "--timeout", "120", code=code)
         assert [target["target"] for target in document["targets"] if not target["fresh"]] == []
         return document
 

@@ -14,6 +14,7 @@ from pcvd.core.errors import SetupError
 from pcvd.core.model import TargetSpec
 from pcvd.files import Files
 from pcvd.orders import Orders
+from pcvd.premises import Premises
 from pcvd.store import Store
 
 SPEC = TargetSpec("ordered.py:model", ("f32[4]",))
@@ -34,7 +35,9 @@ def carried(workshop, tmp_path):
                 await store.declare([SPEC])
                 files = Files()
                 opened = opening or open_builders
-                async with Orders(workshop.settings, store, workshop.blobs, files, opened) as carrying:
+                async with Orders(
+                    workshop.settings, store, workshop.blobs, files, Premises(), opened
+                ) as carrying:
                     done = [await carrying.carry_out(order, cohort) for order, cohort in orders]
                     if meanwhile is not None:
                         await meanwhile(carrying)
@@ -96,7 +99,7 @@ def test_no_worker_at_all_is_a_problem(carried):
         yield
 
     (done,), standings = carried((events.Validate((SPEC.entry,), "new"), [SPEC]), opening=opening)
-    assert done.events == (events.Ended(failed=True),)
+    assert done.events == (events.Ended(failed=True, order=0),)
     (problem,) = done.problems["workers"]
     assert (problem.message, problem.hint) == ("no interpreter", "install one")
     assert standings == []
@@ -112,7 +115,7 @@ def test_a_fault_of_pcvs_own_is_a_problem_and_not_the_end(carried):
         (events.Validate((SPEC.entry,), "new"), [SPEC]), (events.Discover(("x.py",)), []), opening=opening
     )
     for done in (first, second):
-        assert done.events == (events.Ended(failed=True),)
+        assert done.events == (events.Ended(failed=True, order=0),)
         assert "a fault inside pcv: ZeroDivisionError: a bug" in done.problems["workers"][0].message
 
 
@@ -126,7 +129,7 @@ def test_a_store_that_fails_is_a_problem_of_the_store(carried, monkeypatch):
 
     monkeypatch.setattr(Store, "record", record)
     (done,), standings = carried((events.Validate((SPEC.entry,), "new"), [SPEC]))
-    assert done.events == (events.Ended(failed=True),)
+    assert done.events == (events.Ended(failed=True, order=0),)
     assert "pcv.sqlite" in str(done.problems["store"][0].file)
     assert standings == []
 

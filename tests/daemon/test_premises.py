@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -11,13 +12,13 @@ import pytest
 
 from pcv_config.settings import Settings
 from pcvd.core.errors import SetupError
-from pcvd.premises import premises
+from pcvd.premises import Premises
 
 SETTINGS = Settings("/nowhere", "pcv.toml")
 
 
 def ask(settings=SETTINGS):
-    return {(read.kind, read.name): read.digest for read in asyncio.run(premises(settings))}
+    return {(read.kind, read.name): read.digest for read in asyncio.run(Premises().present(settings))}
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +77,24 @@ def test_affinity_changes_it(present):
     assert {key for key in found if found[key] != present[key]} == {("setting", "affinity")}
 
 
+def saying(**versions):
+    """An interpreter that answers this, whatever it is asked."""
+    said = {"python": "3.11", "jax": "1", "jaxlib": "1", "numpy": "2", **versions}
+    return f"#!/bin/sh\necho '{json.dumps({'versions': said, 'folders': []})}'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (None, "cannot start"),
         ("#!/bin/sh\necho nonsense\nexit 3\n", "exit status 3"),
         ("#!/bin/sh\necho 'no such module' >&2\nexit 1\n", "no such module"),
-        ('#!/bin/sh\necho \'{"python": "3.11", "jax": null, "jaxlib": null, "numpy": "2"}\'\n', "has no JAX"),
         (
-            '#!/bin/sh\necho \'{"python": "3.11", "jax": "1", "jaxlib": "1", "numpy": null}\'\n',
+            (saying(jax=None), "has no JAX"),
+            "has no JAX",
+        ),
+        (
+            saying(numpy=None),
             "has no NumPy",
         ),
         ("#!/bin/sh\necho hello\n", "python"),
@@ -109,7 +119,7 @@ def test_a_question_that_is_given_up_leaves_no_process(tmp_path, eventually):
     python.chmod(0o700)
 
     async def give_up():
-        asking = asyncio.create_task(premises(replace(SETTINGS, python=str(python))))
+        asking = asyncio.create_task(Premises().present(replace(SETTINGS, python=str(python))))
         await asyncio.to_thread(eventually, mark.exists, "it has begun")
         asking.cancel()
         await asyncio.wait({asking})
@@ -123,3 +133,23 @@ def test_a_question_that_is_given_up_leaves_no_process(tmp_path, eventually):
     finally:
         if asked is not None:
             asked.kill()
+
+
+def test_an_interpreter_is_asked_again_only_after_something_was_installed(tmp_path):
+    packages, asked = tmp_path / "site-packages", tmp_path / "asked"
+    packages.mkdir()
+    python = tmp_path / "python"
+    said = json.dumps({"versions": {"jax": "1", "numpy": "2"}, "folders": [str(packages)]})
+    python.write_text(f"#!/bin/sh\necho >>{asked}\necho '{said}'\n")
+    python.chmod(0o700)
+    known, settings = Premises(), replace(SETTINGS, python=str(python))
+
+    def ask_again():
+        asyncio.run(known.present(settings))
+        return len(asked.read_text())
+
+    assert [ask_again(), ask_again()] == [1, 1]
+    (packages / "flax-0.12.dist-info").mkdir()
+    assert known.touched(str(python))
+    assert [ask_again(), ask_again()] == [2, 2]
+    assert not known.touched(str(python))

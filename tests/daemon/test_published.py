@@ -7,6 +7,7 @@ import pytest
 
 from pcv_config import places
 from pcvd.published import Published
+from pcvd.status import Status
 
 
 @pytest.fixture
@@ -29,6 +30,12 @@ def document(tmp_path):
     }
 
 
+def status(document):
+    """The document as the board gives it out."""
+    head = {name: value for name, value in document.items() if name != "targets"}
+    return Status(head, [json.dumps(one).encode() for one in document["targets"]], differs=False, agrees=True)
+
+
 def read(root):
     return json.loads(Path(places.state(root, "status.json")).read_text())
 
@@ -38,7 +45,7 @@ def inode(root):
 
 
 def test_both_files_are_written(document):
-    Published(document["root"]).write(document)
+    Published(document["root"]).write(status(document), status(document))
     assert read(document["root"]) == document
     folder = Path(places.state(document["root"]))
     text = (folder / "status.txt").read_text()
@@ -49,16 +56,19 @@ def test_both_files_are_written(document):
 
 def test_nothing_is_written_while_nothing_changes(document):
     published = Published(document["root"])
-    published.write(document)
+    published.write(status(document), status(document))
     before = inode(document["root"])
-    published.write({**document, "daemon": {**document["daemon"], "uptime_s": 99.0}})
+    later = status({**document, "daemon": {**document["daemon"], "uptime_s": 99.0}})
+    published.write(later, later)
     assert inode(document["root"]) == before
-    published.write({**document, "problems": [{"message": "no", "file": None, "line": None, "hint": None}]})
+    problem = {"message": "no", "file": None, "line": None, "hint": None}
+    other = status({**document, "problems": [problem]})
+    published.write(other, other)
     assert inode(document["root"]) != before
 
 
 def test_the_last_words_are_stale(document):
-    Published(document["root"]).write_down(document)
+    Published(document["root"]).write_down(status(document), status(document))
     last = read(document["root"])
     assert last["daemon"]["state"] == "down"
     assert [(one["verdict"], one["fresh"]) for one in last["targets"]] == [("agree", False)]

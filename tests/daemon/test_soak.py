@@ -17,6 +17,7 @@ from pcvd.core.schedule import SERIAL
 from pcvd.core.variation import soaking
 from pcvd.files import Files
 from pcvd.orders import Orders
+from pcvd.premises import Premises
 from pcvd.store import Store
 
 PLAIN = TargetSpec("soaked_plain.py:model", ("f32[4]",))
@@ -52,9 +53,11 @@ def soaked(workshop, tmp_path):
             async with Store.open(str(tmp_path / "pcv.sqlite")) as store:
                 await store.declare(specs)
                 settings = replace(workshop.settings, schedules=("serial", "threads:2"))
-                async with Orders(settings, store, workshop.blobs, Files(), open_builders) as orders:
+                async with Orders(
+                    settings, store, workshop.blobs, Files(), Premises(), open_builders
+                ) as orders:
                     for number in (None, *range(1, soaks + 1)):
-                        order = events.Validate(entries, "soak" if number else "new", soak=number)
+                        order = events.Validate(entries, "soak" if number else "new", soak=number, whole=True)
                         done = await orders.carry_out(order, specs)
                         for explanation in done.explanations:
                             await orders.remember(explanation)

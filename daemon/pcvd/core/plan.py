@@ -63,17 +63,18 @@ class Plan:
         """`eager`: build what is new or stale by itself, not only what is asked for."""
         self._eager = eager
         self._surveyed = False
-        self._roster = Roster()
+        self._news: set[str] = set()
+        self._roster = Roster(self._news)
         self._sources = Dependencies()
         """What the discovery in each model file read."""
-        self._wishes = Wishes()
+        self._wishes = Wishes(self._news)
         self._unfinished: dict[str, int] = {}
         """Targets whose verdicts a whole round is to strengthen, and the number of the event behind that."""
         self._discoveries: dict[str, int] = {}
         self._postponed: dict[str, None] = {}
         """Files whose discovery could not be carried out."""
         self._aside = Aside()
-        self._under_way = UnderWay()
+        self._under_way = UnderWay(self._news)
         self._told: dict[str, str | None] = {}
         """What a path that is read was last said to hold: the same once more is no news."""
         self._yielded = 0
@@ -132,6 +133,12 @@ class Plan:
         if self.reads(path):
             return {path}
         return self.below(path) or ({path} if self._under_way else set())
+
+    def news(self) -> set[str]:
+        """The targets that may be fresh, stale, queued or built otherwise than when this was asked last."""
+        news = set(self._news)
+        self._news.clear()
+        return news
 
     @property
     def surveyed(self) -> bool:
@@ -216,7 +223,7 @@ class Plan:
                 self._wondered(event)
             case Outdated():
                 for entry in self._roster:
-                    self._roster[entry].fresh = False
+                    self._roster.outdate(entry)
                     self._want(entry, event.why)
             case Ended():
                 self._ended(event)
@@ -309,7 +316,7 @@ class Plan:
             if self._told.get(path, held) != digest:
                 news.append(entry)
             if held != digest:
-                self._roster[entry].fresh = False
+                self._roster.outdate(entry)
                 # Where it is built already, whether the build has seen the save its end will tell.
                 if self._under_way.judging(entry) is None:
                     self._want(entry, f"{path} was saved", Rank.SAVED)
@@ -363,9 +370,7 @@ class Plan:
             entry = judged.entry
             if entry not in self._roster:  # its declaration may have gone while it was built
                 continue
-            self._roster.judged(entry, judged.verdict, order.cohort)
-            if judged.reads is not None:
-                self._roster.read.put(entry, judged.reads)
+            self._roster.judged(entry, judged.verdict, order.cohort, judged.reads)
             if order.soak is None:
                 self._unfinished.pop(entry, None)
             missing = self._roster.missing(entry, set(order.cohort))
@@ -375,8 +380,7 @@ class Plan:
                 self._unfinished[entry] = order.by
         for confirmed in event.confirmed:
             if confirmed.entry in self._roster:
-                self._roster[confirmed.entry].confirmed()
-                self._roster.read.put(confirmed.entry, confirmed.reads)
+                self._roster.confirm(confirmed.entry, confirmed.reads)
         puzzling = tuple(judged.entry for judged in event.judged if judged.puzzling)
         if puzzling:
             self._aside.puzzle(Investigate(order.cohort, puzzling, event.round, by=order.by))
@@ -390,7 +394,7 @@ class Plan:
             target = self._roster.get(entry)
             if target is None:
                 continue
-            target.fresh = False
+            self._roster.outdate(entry)
             if target.tries < MOST_TRIES:
                 target.tries += 1
                 self._wishes.add(entry, running.wish_again(entry, "its files changed while it was built"))
@@ -404,7 +408,7 @@ class Plan:
                     touched.setdefault(entry, Wish(f"{path} was saved", self._events, Rank.SAVED))
         for entry, wish in touched.items():
             if entry in self._roster:
-                self._roster[entry].fresh = False
+                self._roster.outdate(entry)
                 if self._eager:
                     self._wishes.add(entry, wish)
 

@@ -53,7 +53,9 @@ class Target:
 class Roster:
     """Targets by their entry. Methods that change what exists tell which targets are to be built, and why."""
 
-    def __init__(self) -> None:
+    def __init__(self, news: set[str]) -> None:
+        """`news` is told of every target that comes, goes, or becomes fresh or stale."""
+        self._news = news
         self.read = Dependencies()
         """Who read which file when it was last built."""
         self._targets: dict[str, Target] = {}
@@ -65,6 +67,18 @@ class Roster:
 
     def __contains__(self, entry: str) -> bool:
         return entry in self._targets
+
+    def outdate(self, entry: str) -> None:
+        """The target's verdict is about files as they were."""
+        self._news.add(entry)
+        self._targets[entry].fresh = False
+
+    def confirm(self, entry: str, reads: Mapping[str, str | None] | None) -> None:
+        """The target's verdict is about the files as they were read just now (None: as is known)."""
+        self._news.add(entry)
+        self._targets[entry].confirmed()
+        if reads is not None:
+            self.read.put(entry, reads)
 
     def __getitem__(self, entry: str) -> Target:
         return self._targets[entry]
@@ -124,11 +138,12 @@ class Roster:
             self._by_source.setdefault(source, {})[spec.entry] = None
             target.spec, target.source = spec, source
             if otherwise:
-                target.fresh = False
+                self.outdate(spec.entry)
                 yield spec.entry, _OTHERWISE, None
 
     def _welcome(self, spec: TargetSpec, source: str | None) -> Iterator[tuple[str, str, Known | None]]:
         self.version += 1
+        self._news.add(spec.entry)
         target = self._targets[spec.entry] = Target(spec, source, self.version)
         self._by_source.setdefault(source, {})[spec.entry] = None
         known = self._memory.pop(spec.entry, None)
@@ -143,6 +158,7 @@ class Roster:
     def forget(self, entry: str) -> None:
         """The target is no more."""
         self.version += 1
+        self._news.add(entry)
         self.read.drop(entry)
         self._owing.discard(entry)
         self._by_source[self._targets.pop(entry).source].pop(entry)
@@ -151,11 +167,13 @@ class Roster:
     # They matter: a target that differed in a cohort of three says nothing of that difference when it is
     # built alone.
 
-    def judged(self, entry: str, verdict: str, cohort: tuple[str, ...]) -> None:
-        """Take in a verdict on the files as they were read."""
+    def judged(
+        self, entry: str, verdict: str, cohort: tuple[str, ...], reads: Mapping[str, str | None] | None
+    ) -> None:
+        """Take in a verdict on the files as they were read (None: as is known)."""
         target, missing = self._targets[entry], self.missing(entry, set(cohort))
         target.verdict, target.cohort = verdict, cohort
-        target.confirmed()
+        self.confirm(entry, reads)
         if verdict in {EQUIVALENT, DIVERGED, UNSTABLE}:
             target.grave = verdict != EQUIVALENT or (target.grave and bool(missing))
             target.differed = (*cohort, *missing)

@@ -4,30 +4,40 @@ added under one schema, never changed.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core.compare import AGREE, DIVERGED, EQUIVALENT, INCONCLUSIVE, UNSTABLE
-from pcvd.core.model import Failure, Judgement, Problem
+from pcvd.core.model import Judgement, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 SCHEMA = 1
-_VERDICTS = (AGREE, EQUIVALENT, DIVERGED, UNSTABLE, INCONCLUSIVE)
+VERDICTS = (AGREE, EQUIVALENT, DIVERGED, UNSTABLE, INCONCLUSIVE)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One target as it stands: its last judgement (None: never judged), when that was, and what is being
-    done about it.
+class Standing:
+    """How one target stands: the verdict, whether it is about the files as they are, what is being done about
+    it (`idle`, `queued` or `building`), and whether anything was compared at all.
     """
 
-    entry: str
-    judgement: Judgement | None
-    checked_at: str | None
+    verdict: str
     fresh: bool
     state: str
+    compared: bool
+
+    @property
+    def settled(self) -> bool:
+        """Whether it agrees, and nothing about that is open."""
+        return self.fresh and self.compared and self.verdict in {AGREE, EQUIVALENT}
+
+    @property
+    def quiet(self) -> bool:
+        """Whether there is nothing to say of it but that it agrees."""
+        return self.fresh and self.compared and self.verdict == AGREE and self.state == "idle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,51 +53,74 @@ class Daemon:
     socket: str | None = None
 
 
-def document(
+class Tally:
+    """How many targets stand how; kept as they change."""
+
+    def __init__(self, standings: Iterable[Standing] = ()) -> None:
+        self._verdicts: Counter[str] = Counter()
+        self._targets = self._stale = self._unsettled = 0
+        for one in standings:
+            self.count(one, 1)
+
+    def count(self, standing: Standing, by: int) -> None:
+        """One target more (`by` is 1) or less (-1) that stands like this."""
+        self._targets += by
+        self._verdicts[standing.verdict] += by
+        self._stale += by * (not standing.fresh)
+        self._unsettled += by * (not standing.settled)
+
+    def summary(self, *, doubted: bool = False) -> dict[str, int]:
+        """The counts of the status JSON; `doubted`: nothing is certain to be fresh."""
+        verdicts = {verdict: self._verdicts[verdict] for verdict in VERDICTS}
+        return {
+            "targets": self._targets,
+            **verdicts,
+            "stale": self._targets if doubted else self._stale,
+        }
+
+    def amounts_to(self, *, known: bool) -> tuple[bool, bool]:
+        """Whether some target differs, and whether all of them (at least one) agree and nothing about that
+        is open; `known`: no problem and no doubt stands in the way.
+        """
+        differs = bool(self._verdicts[DIVERGED] or self._verdicts[UNSTABLE])
+        return differs, known and self._targets > 0 and not self._unsettled
+
+
+def head(
     root: str,
     daemon: Daemon,
-    rows: Sequence[Row],
+    summary: Mapping[str, int],
     problems: Sequence[Problem],
     speed: Mapping[str, float | None],
     environment: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The whole status as plain values."""
-    targets = [_target(row) for row in rows]
-    counts = {verdict: sum(target["verdict"] == verdict for target in targets) for verdict in _VERDICTS}
+    """The status as plain values, but for its targets."""
     return {
         "schema": SCHEMA,
         "root": root,
         "daemon": asdict(daemon),
-        "summary": {
-            "targets": len(targets),
-            **counts,
-            "stale": sum(not target["fresh"] for target in targets),
-        },
-        "targets": targets,
+        "summary": dict(summary),
         "problems": [asdict(problem) for problem in problems],
         "speed": dict(speed),
         "environment": dict(environment),
     }
 
 
-def _target(row: Row) -> dict[str, Any]:
-    judgement = row.judgement or Judgement(row.entry, INCONCLUSIVE, "not checked yet")
+def target(entry: str, judgement: Judgement | None, checked_at: str | None) -> dict[str, Any]:
+    """A target of the status as plain values, but for what changes without its being judged: whether it is
+    fresh, and its state.
+    """
+    found = judgement or Judgement(entry, INCONCLUSIVE, "not checked yet")
     return {
-        "target": row.entry,
-        "verdict": judgement.verdict,
-        "fresh": row.fresh and row.judgement is not None,
-        "state": row.state,
-        "reason": judgement.reason,
-        "first_stage": judgement.first_stage,
-        "differing": list(judgement.differing),
-        "stages": judgement.stages,
-        "output": judgement.output,
-        "evidence": judgement.evidence or {"rounds": 0, "schedules": {}},
-        "cause": judgement.cause,
-        "failure": _failure(judgement.failure),
-        "checked_at": row.checked_at,
+        "target": entry,
+        "verdict": found.verdict,
+        "reason": found.reason,
+        "first_stage": found.first_stage,
+        "differing": list(found.differing),
+        "stages": found.stages,
+        "output": found.output,
+        "evidence": found.evidence or {"rounds": 0, "schedules": {}},
+        "cause": found.cause,
+        "failure": None if found.failure is None else asdict(found.failure),
+        "checked_at": checked_at,
     }
-
-
-def _failure(failure: Failure | None) -> dict[str, Any] | None:
-    return None if failure is None else asdict(failure)

@@ -60,8 +60,10 @@ class Running:
 class UnderWay:
     """Orders by their number: one that others wait for, and a few that drag on."""
 
-    def __init__(self) -> None:
+    def __init__(self, news: set[str]) -> None:
+        """`news` is told of every target that begins or ceases to be built."""
         self._running: dict[int, Running] = {}
+        self._news = news
 
     def __bool__(self) -> bool:
         return bool(self._running)
@@ -81,6 +83,7 @@ class UnderWay:
 
     def begin(self, running: Running) -> None:
         """One more is under way."""
+        self._news.update(running.cohort)
         self._running[running.order.number] = running
 
     def end(self, number: int | None) -> Running | None:
@@ -88,7 +91,9 @@ class UnderWay:
         if number is None:
             first = self.first
             number = first.order.number if first is not None else None
-        return None if number is None else self._running.pop(number, None)
+        running = None if number is None else self._running.pop(number, None)
+        self._news.update(running.cohort if running is not None else ())
+        return running
 
     def drags(self, number: int) -> None:
         """The order of that number need not be waited for, unless too many drag on already."""

@@ -45,8 +45,10 @@ class Wish:
 class Wishes:
     """One wish a target at the most. An event costs what it is about, not how many wishes there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, news: set[str]) -> None:
+        """`news` is told of every target whose wish comes or goes."""
         self._ranks: dict[Rank, dict[str, Wish]] = {rank: {} for rank in Rank}
+        self._news = news
 
     def __bool__(self) -> bool:
         return any(self._ranks.values())
@@ -61,6 +63,7 @@ class Wishes:
     def put(self, entry: str, wish: Wish) -> None:
         """`wish`, in the place of an earlier one for the same target."""
         wish = wish.over(self.pop(entry))
+        self._news.add(entry)
         self._ranks[wish.rank][entry] = wish
 
     def add(self, entry: str, wish: Wish) -> None:
@@ -71,6 +74,7 @@ class Wishes:
 
     def pop(self, entry: str) -> Wish | None:
         """The wish for a target, which is then none any more."""
+        self._news.add(entry)
         return next((wishes.pop(entry) for wishes in self._ranks.values() if entry in wishes), None)
 
     @property

@@ -1,0 +1,140 @@
+"""The board: what it lists, what it counts, and what it amounts to, as a plan goes on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pcvctl.exits import exit_code
+from pcvd.board import Board
+from pcvd.core.events import Declared, Discover, Ended, Judged, Outdated, Saved
+from pcvd.core.model import Judgement, Problem, TargetSpec
+from pcvd.core.plan import Plan
+from pcvd.store import RoundRecord
+
+WHEN = "2026-01-01T00:00:00Z"
+COMPARED = {"rounds": 1, "schedules": {"serial": {}, "threads:2": {}}}
+
+
+def judgement(entry, verdict="agree", evidence=COMPARED):
+    return Judgement(entry, verdict, evidence=evidence)
+
+
+def record(*judgements):
+    entries = tuple(one.target for one in judgements)
+    return RoundRecord(WHEN, WHEN, "new", entries, {"jax": "0.10.2"}, (), judgements, {})
+
+
+class Scene:
+    """A plan and a board, as a service has them."""
+
+    def __init__(self, *entries):
+        self.plan, self.board = Plan(), Board("/p")
+        self.handle(Declared(tuple(TargetSpec(entry) for entry in entries)))
+
+    def handle(self, event):
+        for order in self.plan.handle(event):
+            assert not isinstance(order, Discover)
+            self.order = order
+
+    def judge(self, **verdicts):
+        """Every target of the order under way is judged; all agree but those that are named."""
+        found = [judgement(entry, verdicts.get(entry[2:], "agree")) for entry in self.order.cohort]
+        self.board.put(record(*found))
+        reads = {entry: {f"/p/{entry}": "1"} for entry in self.order.cohort}
+        self.handle(Ended(tuple(Judged(one.target, one.verdict, reads[one.target]) for one in found)))
+
+    def status(self, *entries):
+        return self.board.status(self.plan, ready=True, entries=entries)
+
+    def brief(self, most):
+        return self.board.brief(self.plan, most, ready=True)
+
+    def told(self):
+        return {one["target"]: (one["verdict"], one["fresh"], one["state"]) for one in listed(self.status())}
+
+
+def listed(status):
+    return status.plain()["targets"]
+
+
+def test_targets_are_told_as_they_come_and_are_judged():
+    scene = Scene("m:a", "m:b")
+    assert scene.told() == dict.fromkeys(("m:a", "m:b"), ("inconclusive", False, "building"))
+    scene.judge(b="diverged")
+    assert scene.told() == {"m:a": ("agree", True, "idle"), "m:b": ("diverged", True, "idle")}
+    scene.handle(Saved({"/p/m:a": "2"}))
+    assert scene.told() == {"m:a": ("agree", False, "building"), "m:b": ("diverged", True, "idle")}
+    scene.handle(Declared((TargetSpec("m:b"),)))
+    assert scene.told() == {"m:b": ("diverged", True, "idle")}
+
+
+def test_a_target_that_comes_back_is_what_it_was_but_stale():
+    scene = Scene("m:a")
+    scene.judge()
+    scene.handle(Declared(()))
+    assert scene.told() == {}
+    scene.handle(Declared((TargetSpec("m:a"),)))
+    assert scene.told() == {"m:a": ("agree", False, "building")}
+
+
+def test_targets_keep_their_order_and_can_be_asked_for_one_by_one():
+    scene = Scene("m:c", "m:a", "m:b")
+    scene.judge(a="unstable")
+    assert [one["target"] for one in listed(scene.status())] == ["m:c", "m:a", "m:b"]
+    assert [one["target"] for one in listed(scene.status("m:b", "m:a"))] == ["m:b", "m:a"]
+    assert scene.status().exit_code == 1
+    assert scene.status("m:b").exit_code == 0
+
+
+def test_what_is_encoded_is_what_is_told():
+    scene = Scene("m:a", "m:b")
+    scene.judge(b="equivalent")
+    assert json.loads(scene.status().encoded()) == scene.status().plain()
+    assert scene.status().plain()["summary"]["equivalent"] == 1
+
+
+@pytest.mark.parametrize("about", ["settings", "watch"])
+def test_doubt_leaves_nothing_fresh(about):
+    scene = Scene("m:a")
+    scene.judge()
+    assert scene.status().exit_code == 0
+    scene.board.problem(about, Problem("no"))
+    assert scene.told() == {"m:a": ("agree", False, "idle")}
+    assert (scene.status().plain()["summary"]["stale"], scene.status().exit_code) == (1, 3)
+    scene.board.problem(about)
+    assert scene.status().exit_code == 0
+
+
+def test_the_exit_code_is_what_the_document_amounts_to():
+    scene = Scene("m:a", "m:b")
+    for verdicts in ({}, {"a": "diverged"}, {"b": "inconclusive"}, {"a": "equivalent"}, {"b": "unstable"}):
+        scene.handle(Outdated("again"))
+        for status in (scene.status(), scene.brief(1)):
+            assert status.exit_code == exit_code(scene.status().plain())
+        scene.judge(**verdicts)
+        for status in (scene.status(), scene.brief(1)):
+            assert status.exit_code == exit_code(scene.status().plain())
+
+
+def test_of_many_targets_those_are_listed_that_there_is_something_to_say_of():
+    scene = Scene(*(f"m:{number}" for number in range(30)))
+    scene.judge(**{"3": "equivalent", "7": "diverged", "9": "inconclusive"})
+    brief = scene.brief(5)
+    assert [one["target"] for one in listed(brief)] == ["m:7", "m:9", "m:3"]  # what is grave goes first
+    assert (brief.unlisted, brief.unshown) == (27, 0)
+    assert brief.plain()["summary"] == scene.status().plain()["summary"]
+    shorter = scene.brief(2)
+    assert [one["target"] for one in listed(shorter)] == ["m:7", "m:9"]
+    assert (shorter.unlisted, shorter.unshown) == (27, 1)
+    assert len(listed(scene.brief(30))) == 30
+
+
+def test_a_judgement_that_knows_more_keeps_its_date():
+    scene = Scene("m:a")
+    scene.judge(a="diverged")
+    scene.board.amend(judgement("m:a", "diverged", {**COMPARED, "variations": []}))
+    (told,) = listed(scene.status())
+    assert told["checked_at"] == WHEN
+    assert "variations" in told["evidence"]
