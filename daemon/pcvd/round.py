@@ -12,7 +12,7 @@ import structlog
 
 from pcvd.builders.protocol import Builders, Order, Pair
 from pcvd.core.compare import differing_outputs, judge, lacking_overlap, wants_control
-from pcvd.core.evidence import Facts, differing_stages
+from pcvd.core.evidence import Facts
 from pcvd.core.model import Judgement, OutputDelta, Read, Run, TargetSpec, source_key
 from pcvd.core.schedule import CONTROL, Schedule, parse, rotated
 from pcvd.core.variation import USUAL, soaking
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _MORE_TRIES = 2
-"""How often a schedule is carried out again whose builds did not overlap."""
+"""How often targets are built again that nothing overlapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ class Rounds:
             cohort = rotated(cohort, self._soak)
         gathered = _Gathered(tuple(cohort))
         await self._build(gathered)
-        deltas = await self._distances(gathered)
+        deltas, unmeasured = await self._distances(gathered)
         digests, changed = await self._resolve(gathered)
         unreadable = await asyncio.to_thread(self._unreadable, gathered.runs)
-        facts = Facts(self._settings.tolerate, deltas, changed, unreadable)
+        facts = Facts(self._settings.tolerate, deltas, changed, unreadable, unmeasured)
         judgements = [
             judge(spec.entry, gathered.runs, facts) for spec in cohort if spec.entry not in gathered.victims
         ]
@@ -121,9 +121,10 @@ class Rounds:
         order = Order.of(gathered.cohort, schedule, challenger, manner)
         carried = await self._builders.carry_out(order)
         for _ in range(_MORE_TRIES):
-            if not self._is_vain(carried.run, gathered):
+            lonely = _lonely(carried.run, order)
+            if not lonely:
                 break
-            carried = await self._builders.carry_out(order)
+            carried = carried.joined(await self._builders.carry_out(order.only(lonely, challenger)))
         gathered.runs.append(carried.run)
         log.info(
             "built",
@@ -143,22 +144,16 @@ class Rounds:
             return False
         return True
 
-    def _is_vain(self, run: Run, gathered: _Gathered) -> bool:
-        """Whether nothing went wrong, nothing differs, and nothing overlapped: on a busy machine the short
-        compilations of a wave may miss each other.
-        """
-        if lacking_overlap(run) is None or any(build.failure is not None for build in run.builds):
-            return False
-        reference = gathered.runs[0]
-        return not any(
-            differing_stages(reference.of(spec.entry)[0], run.of(spec.entry)) for spec in gathered.cohort
-        )
-
     def _differs(self, gathered: _Gathered) -> bool:
         facts = Facts(self._settings.tolerate, {}, {})
         return wants_control([judge(spec.entry, gathered.runs, facts) for spec in gathered.cohort])
 
-    async def _distances(self, gathered: _Gathered) -> dict[str, list[OutputDelta]]:
+    async def _distances(
+        self, gathered: _Gathered
+    ) -> tuple[dict[str, list[OutputDelta]], dict[str, set[tuple[str, str]]]]:
+        """Per target, how far leaves are apart that differ, and those (schedule, path) of which nobody could
+        find that out.
+        """
         pairs = [
             (spec.entry, Pair(*found))
             for spec in gathered.cohort
@@ -167,9 +162,13 @@ class Rounds:
         ]
         measured = await self._builders.measure([pair for _, pair in pairs])
         deltas: dict[str, list[OutputDelta]] = {}
-        for (entry, _), delta in zip(pairs, measured, strict=False):
-            deltas.setdefault(entry, []).append(delta)
-        return deltas
+        unmeasured: dict[str, set[tuple[str, str]]] = {}
+        for (entry, pair), delta in zip(pairs, measured, strict=True):
+            if delta is not None:
+                deltas.setdefault(entry, []).append(delta)
+            else:
+                unmeasured.setdefault(entry, set()).add((pair.schedule, pair.other.name))
+        return deltas, unmeasured
 
     async def _resolve(self, gathered: _Gathered) -> tuple[dict[str, tuple[Read, ...]], dict[str, list[str]]]:
         """Every target's reads with digests, and the files that are not what some build of it read."""
@@ -215,6 +214,15 @@ class Rounds:
 
     def _relative(self, path: str) -> str:
         return path.removeprefix(self._settings.root.rstrip("/") + "/")
+
+
+def _lonely(run: Run, order: Order) -> list[int]:
+    """The targets, by their index, that are to be built again since nothing overlapped them: on a busy
+    machine short compilations may miss each other. None where something went wrong.
+    """
+    if any(build.failure is not None for build in run.builds):
+        return []
+    return [index for index, spec in enumerate(order.cohort) if lacking_overlap(run, spec.entry) is not None]
 
 
 class _Gathered:

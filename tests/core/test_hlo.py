@@ -244,3 +244,8 @@ def test_every_kernel_of_the_installed_jax_leads_to_a_line(tmp_path):
             seen.add(folder.name)
     # XLA:CPU has library calls, not kernels, for some; should a program leave none, it shows nothing here.
     assert len(seen) >= 10
+
+
+def test_a_number_longer_than_python_converts_is_no_row():
+    rows = f'FileNames\n{"9" * 5000} "m.py"\n'
+    assert Module.parse(f"HloModule m\n\n{rows}").name == "m"

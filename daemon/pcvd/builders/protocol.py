@@ -39,6 +39,11 @@ class Order:
         """The builds that try a variation; `cohort` holds the declarations of the probe's targets."""
         return Order(probe.name, tuple(cohort), probe.variation.schedule, probe.slots, probe.manner)
 
+    def only(self, targets: Sequence[int], challenger: int) -> Order:
+        """The same cohort, of which only `targets` are built, by their index: all of them early."""
+        slots = arrange(self.schedule, len(targets), challenger)
+        return replace(self, slots=tuple(replace(slot, target=targets[slot.target]) for slot in slots))
+
     def made(self, **changes: Any) -> Order:
         """The same builds, with `changes` of their manner."""
         return replace(self, manner=replace(self.manner, **changes))
@@ -55,6 +60,14 @@ class Carried:
 
     run: Run
     reads: dict[str, tuple[Read, ...]]
+
+    def joined(self, later: Carried) -> Carried:
+        """Both, as one run: what overlapped in either has overlapped."""
+        reads = {
+            target: (*self.reads.get(target, ()), *later.reads.get(target, ()))
+            for target in {**self.reads, **later.reads}
+        }
+        return Carried(self.run.joined(later.run), reads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +101,8 @@ class Builders(Protocol):
     async def discover(self, files: Sequence[str]) -> Discovery:
         """Import `files` (relative to the root) in a fresh worker and tell what they declare."""
 
-    async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta]:
-        """How far the leaves of each pair are apart."""
+    async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta | None]:
+        """How far the leaves of each pair are apart; None where that could not be found out."""
 
     async def prepare(self) -> None:
         """Have workers waiting for the next order."""

@@ -26,10 +26,10 @@ _INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([^\s=(]+) = ")
 _COMPUTATION = re.compile(r"(ENTRY )?%?([^\s(]+) (?:\([^\n]*)?\{$")
 _OPCODE = re.compile(r" ?([a-z][\w-]*)\(")
 _PARENTHESIS = re.compile(r"[()]")
-_ATTRIBUTE = re.compile(
-    rf"{STRING}|{METADATA}|\b(?:calls|to_apply|condition|body|select|scatter|comparator|\w+_computations?)="
-    r"(\{[^{}]*+\}|%?[\w.\-]++)"
-)
+APPLIES = r"\b(?:calls|to_apply|condition|body|select|scatter|comparator|\w+_computations?)="
+"""How an attribute begins that names computations, one or a list in braces."""
+
+_ATTRIBUTE = re.compile(rf"{STRING}|{METADATA}|{APPLIES}(\{{[^{{}}]*+\}}|%?[\w.\-]++)")
 _METADATA_OR_STRING = re.compile(rf"{STRING}|({METADATA})")
 _OPERAND = re.compile(r"%([\w.\-]+)")
 _MODULE = re.compile(r"HloModule ([^\s,]+)")
@@ -96,7 +96,7 @@ class Module:
             elif line in tables:
                 table = line
             elif table and (row := _ENTRY.match(line)):
-                tables[table][int(row[1])] = row[2] if row[2] is not None else row[3]
+                tables[table][_number(row[1])] = row[2] if row[2] is not None else row[3]
             elif (head := _MODULE.match(line)) and not name:
                 name = head[1]
             elif line.endswith("{") and (head := _COMPUTATION.match(line)):
