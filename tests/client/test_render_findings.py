@@ -79,8 +79,8 @@ def test_an_executable_that_contradicts_itself(told):
 def test_what_is_tolerated_is_one_sentence(told):
     stages = ["llvm", "object", "executable"]
     assert told("equivalent", {"threads:2": stages, "threads:4": stages}) == (
-        "Only the LLVM IR, object code and executable differ under threads:2 and threads:4, which is "
-        "tolerated; all else is equal, the output's bits included."
+        "Only the LLVM IR, object code and serialized executable differ under threads:2 and threads:4, which "
+        "is tolerated; all else is equal, the output's bits included."
     )
     assert told("equivalent", {"threads:2": ["output"]}) == (
         "Only the output differs under threads:2, which is tolerated; all else is equal."

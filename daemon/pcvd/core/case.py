@@ -73,6 +73,11 @@ class Case:
         return builds[0] if builds else None
 
     @property
+    def stage(self) -> str | None:
+        """The stage that the cause and the advice are about; what differs first may be tolerated."""
+        return (self.judgement.cause or {}).get("stage") or self.judgement.first_stage
+
+    @property
     def pruned(self) -> bool:
         """Whether the builds that the verdict rests on are gone."""
         return self.reference is None
@@ -149,13 +154,22 @@ class Case:
                 yield artifact
 
     def differing_build(self, name: str, stage: str, than: Build) -> Build | None:
-        """Of a run's builds one that differs from `than` at `stage`, else the first; None without any."""
+        """Of a run's builds one that differs from `than` at `stage`, one that came so far if there is any;
+        else the first; None without any.
+        """
         run = self.run(name)
         builds = run.of(self.target) if run is not None else ()
         unlike = [
             build for build in builds if canonical_digest(build, stage) != canonical_digest(than, stage)
         ]
+        unlike.sort(key=lambda build: not reaches(build, stage))
         return next(iter((*unlike, *builds)), None)
+
+
+def reaches(build: Build, stage: str) -> bool:
+    """Whether a build came as far as `stage`: what it has not there, it lacks."""
+    last = STAGES.index(stage) if stage in STAGES else 0
+    return any(STAGES.index(one.stage) >= last for one in build.artifacts if one.stage in STAGES)
 
 
 def sides(
