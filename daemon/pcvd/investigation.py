@@ -126,6 +126,11 @@ class Investigation:
                 break
             await self._try(cases, wanting)
         found = {case.target: cause.cause_of(case.findings, case.stage) for case in cases}
+        for case in cases[_MOST_LOCATED:]:
+            found[case.target]["remarks"].append(
+                f"of {len(cases)} targets that differ, the places of {_MOST_LOCATED} were looked for;"
+                " this one's is, when it is checked by itself"
+            )
         for case in cases[:_MOST_LOCATED]:
             scene = self._scene(case)
             if scene is not None:

@@ -44,7 +44,8 @@ _REPRODUCED = 3
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A target, the stage at which it first differs, two orders that build it so that it differs, and two
-    builds that did; `seen` are comparisons that were made of builds as these orders make them.
+    builds that did; `seen` are comparisons that were made of builds as these orders make them, empty where
+    builds of the left one differ among themselves.
     """
 
     target: str
@@ -196,6 +197,9 @@ class _Search:
 
     async def _reproduce(self) -> bool:
         """Whether the difference shows again when it is built as it was."""
+        if self._reproduced is None and not self._seen.made:
+            self._reproduced = False
+            self.remarks.append("it differs with nothing changed, so no compiler pass was looked for")
         if self._reproduced is None:
             for _ in range(_REPRODUCED):
                 self._reproduced = await self._differ()

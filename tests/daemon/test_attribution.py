@@ -10,7 +10,7 @@ from pcvd.builders.protocol import Order
 from pcvd.core.compare import judge
 from pcvd.core.errors import SetupError
 from pcvd.core.evidence import Facts
-from pcvd.core.model import STAGES, TargetSpec
+from pcvd.core.model import STAGES, Judgement, TargetSpec
 from pcvd.core.schedule import CONTROL, SERIAL, Schedule, rotated
 from pcvd.core.variation import USUAL, named, soaking
 from pcvd.investigation import Investigation
@@ -138,6 +138,25 @@ def test_nor_is_what_has_nothing_to_change_passed_over_in_silence(looked_into, m
     assert cause["remarks"] == ["affinity could not be tried: there is one core only"]
     assert [order.name for order in builders.orders] == ["process"]
     assert tried(cause) == {"affinity": (0, 0), "process": (0, 1)}
+
+
+def test_whose_place_is_not_looked_for_says_so(fake):
+    cohort = [TargetSpec(f"{name}.py:f") for name in "abcdef"]
+    builders = fake(lambda order, place: {"object": order.zygote})
+
+    async def work():
+        orders = [Order.of(cohort, schedule, 0) for schedule in (SERIAL, CONTROL)]
+        runs = [(await builders.carry_out(order)).run for order in orders]
+        judgements = [Judgement(spec.entry, "unstable", first_stage="object") for spec in cohort]
+        return await Investigation(builders, builders.blobs, "/p", cohort, runs).explain(judgements)
+
+    told = {name: cause["remarks"] for name, cause in asyncio.run(work()).causes.items()}
+    unplaced = [
+        name
+        for name, remarks in told.items()
+        if any("when it is checked by itself" in one for one in remarks)
+    ]
+    assert unplaced == ["e.py:f", "f.py:f"]
 
 
 def test_every_stage_counts_where_variations_are_asked_for(looked_into):

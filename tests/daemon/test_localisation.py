@@ -105,6 +105,13 @@ def test_what_may_be_chance_is_suspected_and_no_more(located):
     assert any("small-while-loop-hoisting is suspected" in remark for remark in found["remarks"])
 
 
+def test_where_nothing_needs_to_change_no_pass_is_looked_for(located):
+    found, builders = located(hoisting(), "object", Tally())
+    assert (found["pass"], found["workaround"]) == (None, None)
+    assert found["remarks"] == ["it differs with nothing changed, so no compiler pass was looked for"]
+    assert len(builders.orders) == 1
+
+
 def test_a_difference_that_does_not_show_again_proves_nothing(located):
     times = iter(range(1000))
     found, _ = located(hoisting(chance=lambda: next(times) == 0), "object")
