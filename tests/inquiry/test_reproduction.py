@@ -69,6 +69,8 @@ def test_the_programs_of_the_cohort_in_the_references_order(records, cohort):
     ("kind", "first"),
     [
         ("compile-order", ["again", "after-itself", "order", "alone"]),
+        ("after-itself", ["again", "after-itself", "order"]),
+        ("random", ["again"]),
         ("thread", ["again", "thread", "race"]),
         ("race", ["again", "race"]),
         ("hash-seed", ["again", "hash-seed", "memory-layout"]),

@@ -1,4 +1,4 @@
-"""A layer that takes its depth from a counter of its own: its second trace in a process is another program."""
+"""A layer that takes its depth from a counter of its own: traced again, it is another program."""
 
 import itertools
 
