@@ -19,7 +19,7 @@ from pcvd.core import locate as places
 from pcvd.core import passes
 from pcvd.core.errors import PcvError
 from pcvd.core.evidence import canonical_digest, unequal_parts
-from pcvd.core.hlo import kernel_of
+from pcvd.core.kernel import kernel_of
 from pcvd.core.model import LINES, LOCATIONS, PASSES, digest
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pcvd.core import hlo
+from pcvd.core import kernel
 from pcvd.core.distances import Distances
 from pcvd.core.evidence import canonical_digest, unequal_parts
 from pcvd.core.model import STAGES, Artifact, Build, Judgement, Part, Run
@@ -195,4 +195,4 @@ def _raw(part: Part | None) -> tuple[str, str] | None:
 
 def kernel_of(stage: str, part: str) -> str | None:
     """The kernel that a file of machine code is of; None where there are none, or it holds all."""
-    return (hlo.kernel_of(part) or None) if stage in {"llvm", "object"} else None
+    return (kernel.kernel_of(part) or None) if stage in {"llvm", "object"} else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core import distances
-from pcvd.core.hlo import kernel_of
+from pcvd.core.kernel import kernel_of
 from pcvd.core.model import BY_TYPE, LOCATIONS, STAGES, Build, OutputDelta, Part, Run
 
 if TYPE_CHECKING:

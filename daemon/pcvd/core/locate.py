@@ -12,7 +12,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from pcvd.core import jaxpr, mlir
-from pcvd.core.hlo import Module, instructions_of, kernel_of
+from pcvd.core.hlo import Module
+from pcvd.core.kernel import instructions_of, kernel_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
