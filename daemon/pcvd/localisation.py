@@ -17,6 +17,7 @@ import structlog
 
 from pcvd.core import locate as places
 from pcvd.core import passes
+from pcvd.core.dump import OUTPUT
 from pcvd.core.errors import PcvError
 from pcvd.core.evidence import canonical_digest, unequal_parts
 from pcvd.core.kernel import kernel_of
@@ -265,7 +266,7 @@ class _Search:
 
     def _optimized(self, build: Build) -> str:
         """The optimized HLO with its metadata, as the compiler dumped it; empty where it did not."""
-        named = (part for part in _parts(build, PASSES) if part.name.endswith(f"{passes.OUTPUT}.txt"))
+        named = (part for part in _parts(build, PASSES) if part.name.endswith(f"{OUTPUT}.txt"))
         return next((self._blobs.get(part.raw).decode(errors="replace") for part in named), "")
 
     def _read(self, part: Part) -> str:
