@@ -21,7 +21,7 @@ _STAGES = {
     "hlo": "the optimized HLO",
     "llvm": "the LLVM IR",
     "object": "the object code",
-    "executable": "the executable",
+    "executable": "the serialized executable",
     "output": "the output",
 }
 _TRACED = ("jaxpr", "stablehlo")
@@ -190,6 +190,8 @@ def _outputs(output: dict[str, Any]) -> Iterator[str]:
         relative = output.get("max_rel")
         also = f" ({figure(relative)} relative)" if number(relative) is not None else ""
         yield f"Outputs are at most {figure(output['max_abs'])} apart{also}, {within} tolerance."
+    if count := number(output.get("unmeasured")):
+        yield f"How far {count:g} of their leaves {'is' if count == 1 else 'are'} apart is not known."
 
 
 # -- the cause -------------------------------------------------------------------------------------
@@ -223,7 +225,8 @@ def _steps(target: dict[str, Any]) -> list[str]:
     advice = [text(cause.get("hint")), f"avoid it with: {workaround}" if workaround else ""]
     if any(advice):
         return list(filter(None, advice))
-    verdict, first = text(target.get("verdict")), text(target.get("first_stage"))
+    verdict = text(target.get("verdict"))
+    first = text(cause.get("stage")) or text(target.get("first_stage"))  # which may be a tolerated one
     if verdict not in _NEXT or first not in _STAGES:
         return []
     return [_NEXT[verdict] if first in _TRACED else _RUN if first == "output" else _COMPILER]

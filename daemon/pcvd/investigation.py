@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,10 +19,11 @@ import structlog
 from pcvd.builders.protocol import Order
 from pcvd.core import cause
 from pcvd.core.cause import RACE, Finding
+from pcvd.core.chance import Tally
 from pcvd.core.errors import SetupError
 from pcvd.core.model import STAGES
-from pcvd.core.schedule import CONTROL, parse
-from pcvd.core.variation import ALL, BETWEEN, HASH_SEED, LAYOUT, PROCESS, probes
+from pcvd.core.schedule import CONTROL, SERIAL, parse
+from pcvd.core.variation import ALL, BETWEEN, HASH_SEED, LAYOUT, PROCESS, Manner, hindrance, probes
 from pcvd.localisation import Scene, locate
 
 if TYPE_CHECKING:
@@ -54,22 +55,39 @@ class Explained:
 
 @dataclass(slots=True)
 class _Case:
-    """One target under investigation; `stage` is the last one that is looked at."""
+    """One target under investigation; `stage` is the last one that is looked at, `ignoring` are stages before
+    it that differ as they may.
+    """
 
     target: str
     reference: Build
     stage: str
+    ignoring: tuple[str, ...] = ()
     findings: dict[str, Finding] = field(default_factory=dict)
     differing: dict[str, Build] = field(default_factory=dict)
     """Per variation, a build that differs."""
 
     def count(self, variation: str, builds: Sequence[Build]) -> None:
         """Compare `builds` of the target with the reference, and count them for a variation."""
-        before = self.findings.get(variation) or Finding.none(variation)
-        self.findings[variation] = before.plus(self.reference, builds, self.stage)
+        self.findings[variation] = self._before(variation).plus(
+            self.reference, builds, self.stage, self.ignoring
+        )
         for build in builds:
-            if build.failure is None and cause.first_difference(self.reference, build, self.stage):
+            if self.differs(build):
                 self.differing.setdefault(variation, build)
+
+    def differs(self, build: Build) -> bool:
+        """Whether a build of the target differs from the reference where it matters."""
+        return build.failure is None and (
+            cause.first_difference(self.reference, build, self.stage, self.ignoring) is not None
+        )
+
+    def could_not_try(self, variation: str, why: str) -> None:
+        """Note why there is no build of a variation."""
+        self.findings[variation] = replace(self._before(variation), untried=why)
+
+    def _before(self, variation: str) -> Finding:
+        return self.findings.get(variation) or Finding.none(variation)
 
 
 class Investigation:
@@ -78,12 +96,18 @@ class Investigation:
     def __init__(
         self, builders: Builders, blobs: Blobs, root: str, cohort: Sequence[TargetSpec], runs: Sequence[Run]
     ) -> None:
-        """`cohort` and `runs` are the round's, the reference first."""
+        """`cohort` and `runs` are the round's, the reference first; it tells the order that all others are
+        held against.
+        """
         self._builders, self._blobs, self._root = builders, blobs, root
-        self._specs = {spec.entry: spec for spec in cohort}
-        self._runs = {run.schedule: run for run in runs}
         self._reference = runs[0]
+        declared = {spec.entry: spec for spec in cohort}
+        self._specs = {entry: declared[entry] for entry in self._reference.order if entry in declared}
+        self._runs = {run.schedule: run for run in runs}
         self._challengers = [run.schedule for run in runs if not parse(run.schedule).serial]
+        # A round that gathers evidence has challengers with a hash seed of its own.
+        self._zygote = next((run.zygote for run in runs if run.schedule != SERIAL.name), None)
+        self._cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._kept: dict[str, Run] = {}
         self._until = STAGES[0]
@@ -91,22 +115,28 @@ class Investigation:
     async def explain(self, judgements: Sequence[Judgement]) -> Explained:
         """The causes of the differences that `judgements` found. Raises SetupError without workers."""
         began = time.monotonic()
-        cases = [self._case(one.target, one.first_stage or STAGES[-1]) for one in judgements]
+        cases = [self._case(one.target, *_concern(one)) for one in judgements]
         for case in cases:
             self._count_round(case)
-        await self._try(
-            cases, [one for one in BETWEEN if any(one.name not in case.findings for case in cases)]
-        )
+        untried = [one for one in BETWEEN if any(one.name not in case.findings for case in cases)]
+        await self._try(cases, [one for one in untried if self._hindrance(one) is None])
         for again in itertools.count():
             wanting = _wanting(cases)
             if not wanting or (again and time.monotonic() - began > _REPEAT_FOR_S):
                 break
             await self._try(cases, wanting)
         found = {case.target: cause.cause_of(case.findings, case.stage) for case in cases}
+        for case in cases[_MOST_LOCATED:]:
+            found[case.target]["remarks"].append(
+                f"of {len(cases)} targets that differ, the places of {_MOST_LOCATED} were looked for;"
+                " this one's is, when it is checked by itself"
+            )
         for case in cases[:_MOST_LOCATED]:
             scene = self._scene(case)
             if scene is not None:
-                found[case.target] |= await locate(self._builders, self._blobs, self._root, scene)
+                placed = await locate(self._builders, self._blobs, self._root, scene)
+                remarks = [*found[case.target]["remarks"], *placed["remarks"]]
+                found[case.target] |= placed | {"remarks": remarks}
         log.info(
             "investigated", seconds=time.monotonic() - began, kinds=[one["kind"] for one in found.values()]
         )
@@ -115,6 +145,10 @@ class Investigation:
     async def vary(self, targets: Sequence[str], variations: Sequence[Variation]) -> Explained:
         """What `variations` change in `targets`, which need not differ. Raises SetupError without workers."""
         cases = [self._case(target, STAGES[-1]) for target in targets]
+        for variation in variations:
+            if hindrance := self._hindrance(variation):
+                for case in cases:
+                    case.could_not_try(variation.name, hindrance)
         await self._try(cases, variations)
         found = {}
         for case in cases:
@@ -124,9 +158,12 @@ class Investigation:
             )
         return Explained(found, tuple(self._kept.values()))
 
-    def _case(self, target: str, stage: str) -> _Case:
+    def _case(self, target: str, stage: str, ignoring: tuple[str, ...] = ()) -> _Case:
         self._until = max(self._until, stage, key=STAGES.index)
-        return _Case(target, self._reference.of(target)[0], stage)
+        return _Case(target, self._reference.of(target)[0], stage, ignoring)
+
+    def _hindrance(self, variation: Variation) -> str | None:
+        return hindrance(variation, list(self._specs), self._cpus)
 
     def _count_round(self, case: _Case) -> None:
         """What the round itself has tried: overlap, and (its control) another hash seed and memory layout."""
@@ -143,30 +180,31 @@ class Investigation:
         async with asyncio.TaskGroup() as group:
             tried = [group.create_task(self._build(probe)) for probe in wanted]
         for probe, run in zip(wanted, (task.result() for task in tried), strict=True):
-            if run is None:
+            concerned = [case for case in cases if case.target in probe.cohort]
+            if isinstance(run, SetupError):
+                # One variation that this machine has no means for is no reason to know nothing.
+                for case in concerned:
+                    case.could_not_try(probe.variation.name, run.message)
                 continue
             self._kept.setdefault(probe.name, run)
             last = max(slot.copy for slot in probe.slots)  # a copy before it is the reference's build again
-            for case in cases:
-                if case.target in probe.cohort:
-                    builds = [build for build in run.of(case.target) if build.copy == last or build.failure]
-                    case.count(probe.variation.name, builds)
+            for case in concerned:
+                builds = [build for build in run.of(case.target) if build.copy == last or build.failure]
+                case.count(probe.variation.name, builds)
 
     def _probes(self, variation: Variation, targets: Sequence[str]) -> list[Probe]:
-        cpu = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        return probes(variation, list(self._specs), targets, self._until, cpu)
+        return probes(variation, list(self._specs), targets, self._until, self._cpus, self._zygote)
 
     def _order(self, probe: Probe) -> Order:
         return Order.trying(probe, [self._specs[target] for target in probe.cohort])
 
-    async def _build(self, probe: Probe) -> Run | None:
+    async def _build(self, probe: Probe) -> Run | SetupError:
         async with self._at_once:
             try:
                 return (await self._builders.carry_out(self._order(probe))).run
             except SetupError as error:
-                # One variation that this machine has no means for is no reason to know nothing.
                 log.warning("variation not tried", variation=probe.variation.name, error=str(error))
-                return None
+                return error
 
     def _scene(self, case: _Case) -> Scene | None:
         """Two ways to build the target that differ, for the place to be looked for between them."""
@@ -175,17 +213,34 @@ class Investigation:
             return None
         (usual,) = self._probes(PROCESS, [case.target])
         if decided == RACE:
-            guilty = next(name for name in self._challengers if self._differs(case, self._runs[name]))
+            guilty = next(
+                name for name in self._challengers if any(map(case.differs, self._runs[name].of(case.target)))
+            )
             specs = list(self._specs.values())
-            other = Order.of(specs, parse(guilty), self._challengers.index(guilty))
+            manner = Manner(zygote=self._runs[guilty].zygote)
+            other = Order.of(specs, parse(guilty), self._challengers.index(guilty), manner)
         else:
             other = self._order(self._probes(ALL[decided], [case.target])[0])
+        differing, finding, unchanged = (
+            case.differing[decided], case.findings[decided], case.findings.get(PROCESS.name)
+        )  # fmt: skip
         return Scene(
-            case.target, case.stage, self._order(usual), other, case.reference, case.differing[decided]
+            case.target,
+            # What differs first shows the place, though it may be tolerated.
+            cause.first_difference(case.reference, differing, case.stage) or case.stage,
+            self._order(usual),
+            other,
+            case.reference,
+            differing,
+            # Where nothing needs to change for a flip, builds that flipped say nothing of a pair of new ones.
+            Tally(finding.builds, finding.differs) if unchanged and not unchanged.differs else Tally(),
         )
 
-    def _differs(self, case: _Case, run: Run) -> bool:
-        return any(cause.first_difference(case.reference, build, case.stage) for build in run.of(case.target))
+
+def _concern(judgement: Judgement) -> tuple[str, tuple[str, ...]]:
+    """The stage whose difference is to be explained, and those before it that differ as they may."""
+    stage = (judgement.cause or {}).get("stage") or judgement.first_stage or STAGES[-1]
+    return stage, tuple(one for one in judgement.differing if STAGES.index(one) < STAGES.index(stage))
 
 
 def _wanting(cases: Sequence[_Case]) -> list[Variation]:
@@ -203,6 +258,11 @@ def _wanting(cases: Sequence[_Case]) -> list[Variation]:
         ):  # which comes with another memory layout, and that may need luck to show
             chosen.append(LAYOUT.name)
         names |= dict.fromkeys(
-            name for name in chosen if name in case.findings and case.findings[name].builds < _MOST_BUILDS
+            name
+            for name in chosen
+            if name is not None
+            and (known := case.findings.get(name))
+            and not known.untried
+            and known.builds < _MOST_BUILDS
         )
     return [ALL[name] for name in names]

@@ -77,10 +77,10 @@ class Jury:
     async def judge(self, gathered: Gathered, why: str, premises: Sequence[Read], started_at: str) -> Outcome:
         """The verdicts. `premises` are what builds rest on beside the files they read: versions, settings."""
         cohort = gathered.cohort
-        deltas = await self._distances(gathered)
+        deltas, unmeasured = await self._distances(gathered)
         digests, changed = await self.resolve(cohort, gathered.reads)
         unreadable = await asyncio.to_thread(self._unreadable, gathered.runs)
-        facts = Facts(self._settings.tolerate, deltas, changed, unreadable, alone=gathered.alone)
+        facts = Facts(self._settings.tolerate, deltas, changed, unreadable, unmeasured, alone=gathered.alone)
         key = source_key(premises)
         judgements = []
         for spec in cohort:
@@ -133,7 +133,12 @@ class Jury:
             resolved[spec.entry] = tuple(found.values())
         return resolved, {entry: sorted(set(names)) for entry, names in changed.items()}
 
-    async def _distances(self, gathered: Gathered) -> dict[str, list[OutputDelta]]:
+    async def _distances(
+        self, gathered: Gathered
+    ) -> tuple[dict[str, list[OutputDelta]], dict[str, set[tuple[str, str]]]]:
+        """Per target, how far leaves are apart that differ, and those (schedule, path) of which nobody could
+        find that out.
+        """
         pairs = [
             (spec.entry, Pair(*found))
             for spec in gathered.cohort
@@ -142,9 +147,13 @@ class Jury:
         ]
         measured = await self._builders.measure([pair for _, pair in pairs])
         deltas: dict[str, list[OutputDelta]] = {}
-        for (entry, _), delta in zip(pairs, measured, strict=False):
-            deltas.setdefault(entry, []).append(delta)
-        return deltas
+        unmeasured: dict[str, set[tuple[str, str]]] = {}
+        for (entry, pair), delta in zip(pairs, measured, strict=True):
+            if delta is not None:
+                deltas.setdefault(entry, []).append(delta)
+            else:
+                unmeasured.setdefault(entry, set()).add((pair.schedule, pair.other.name))
+        return deltas, unmeasured
 
     def _unreadable(self, runs: Sequence[Run]) -> frozenset[str]:
         """Digests that the blob store cannot give back."""

@@ -1,8 +1,9 @@
 """Localisation: where a difference begins. Builds a target again in two ways that differ, with the compiler's
 passes and the model's lines told, and follows the difference to a line, a kernel, a compiler pass.
 
-A pass counts as found when it is proved: with that pass left out, both ways give the same. Then leaving it
-out is offered as a workaround.
+A pass counts as found when it is proved: with it, both ways differ; with that pass left out they give the
+same, and do so often enough for that to be no coincidence. Then leaving it out is offered as a workaround. A
+pass that is only suspected is a remark.
 """
 
 from __future__ import annotations
@@ -16,27 +17,36 @@ import structlog
 
 from pcvd.core import locate as places
 from pcvd.core import passes
+from pcvd.core.dump import OUTPUT
 from pcvd.core.errors import PcvError
 from pcvd.core.evidence import canonical_digest, unequal_parts
-from pcvd.core.hlo import kernel_of
+from pcvd.core.kernel import kernel_of
 from pcvd.core.model import LINES, LOCATIONS, PASSES, digest
 
 if TYPE_CHECKING:
     from pcvd.blobs import Blobs
     from pcvd.builders.protocol import Builders, Order
+    from pcvd.core.chance import Tally
     from pcvd.core.locate import Place
     from pcvd.core.model import Build, Part
 
 log = structlog.get_logger()
 
-_PROVE_FOR_S = 10.0
+_PROVE_FOR_S = 15.0
 """After this long no further pass is suspected."""
+_COINCIDENCE = 0.01
+"""How likely it may be that a difference went away by itself, and not with a pass."""
+_MOST_PAIRS = 8
+"""What takes more pairs of builds to prove is not proved."""
+_REPRODUCED = 3
+"""Pairs of builds within which the difference must show again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A target, the stage at which it first differs, two orders that build it so that it differs, and two
-    builds that did.
+    builds that did; `seen` are comparisons that were made of builds as these orders make them, empty where
+    builds of the left one differ among themselves.
     """
 
     target: str
@@ -45,6 +55,7 @@ class Scene:
     right: Order
     reference: Build
     differing: Build
+    seen: Tally
 
 
 async def locate(builders: Builders, blobs: Blobs, root: str, scene: Scene) -> dict[str, Any]:
@@ -65,6 +76,12 @@ async def locate(builders: Builders, blobs: Blobs, root: str, scene: Scene) -> d
         # A place that is not found leaves the cause as it is.
         log.warning("not located", target=scene.target, error=str(error))
         search.remarks.append(f"the place could not be looked for: {error}")
+    except Exception as error:
+        # Nor may a text that no reader foresaw cost the causes of all that are investigated together.
+        log.exception("not located", target=scene.target)
+        search.remarks.append(
+            f"the place could not be looked for, by a fault inside pcv: {type(error).__name__}: {error}"
+        )
     return search.found()
 
 
@@ -76,7 +93,8 @@ class _Search:
         self._place: Place | None = None
         self._pass: str | None = None
         self._kernel: str | None = None
-        self._proved = False
+        self._seen = scene.seen
+        self._reproduced: bool | None = None
         self.remarks: list[str] = []
 
     def found(self) -> dict[str, Any]:
@@ -87,8 +105,9 @@ class _Search:
             "pass": self._pass,
             "file": place.file if place is not None else None,
             "line": place.line if place is not None else None,
+            "instruction": place.instruction if place is not None else None,
             "place": place.text if place is not None else None,
-            "workaround": f"XLA_FLAGS=--xla_disable_hlo_passes={self._pass}" if self._proved else None,
+            "workaround": f"XLA_FLAGS=--xla_disable_hlo_passes={self._pass}" if self._pass else None,
             "remarks": self.remarks,
         }
 
@@ -125,12 +144,17 @@ class _Search:
         difference = passes.first_difference(self._dumps(left), self._dumps(right))
         if difference is None:
             self.remarks.append("built again with every pass told, both came out alike")
-        elif difference.pass_name:
+        elif difference.pass_name and await self._prove(difference.pass_name):
             self._pass = difference.pass_name
-            self._proved = await self._prove(self._pass)
-        # As the compiler gave them: the names of instructions lead to their lines.
-        texts = self._raw(left, "hlo"), self._raw(right, "hlo")
-        self._place = places.in_hlo(*texts, self._optimized(left), self._root)
+        elif difference.pass_name:
+            self.remarks.append(f"after the pass {difference.pass_name} the modules differ first")
+        if self._agree(left, right):
+            right = self._scene.differing
+        if not self._agree(left, right):
+            # As the compiler gave them: the names of instructions lead to their lines.
+            raw = self._raw(left, "hlo"), self._raw(right, "hlo")
+            texts = self._text(left, "hlo"), self._text(right, "hlo")
+            self._place = places.in_hlo(texts, raw, self._optimized(left), self._root)
 
     async def in_kernel(self) -> None:
         """The kernel whose code differs, the instructions it is, and the pass that makes the difference."""
@@ -143,7 +167,9 @@ class _Search:
         began = time.monotonic()
         for suspect in passes.suspects(self._texts(left), self._kernel or ""):
             if await self._prove(suspect):
-                self._pass, self._proved = suspect, True
+                self._pass = suspect
+                return
+            if not self._reproduced:
                 return
             if time.monotonic() - began > _PROVE_FOR_S:
                 self.remarks.append("not every compiler pass was tried")
@@ -151,16 +177,51 @@ class _Search:
         self.remarks.append("no single compiler pass that can be left out makes the difference")
 
     async def _prove(self, suspect: str) -> bool:
-        """Whether both ways give the same when the compiler leaves `suspect` out."""
-        changes = {"until": self._scene.stage, "without": (suspect,)}
-        try:
-            sides = await asyncio.gather(
-                self._build(self._scene.left, **changes), self._build(self._scene.right, **changes)
+        """Whether both ways differ, and give the same when the compiler leaves `suspect` out, so often that
+        this is no coincidence. Where it might be one, a remark says so.
+        """
+        if not await self._reproduce():
+            return False
+        needed = self._seen.needed(_COINCIDENCE, _MOST_PAIRS)
+        for _ in range(needed or _MOST_PAIRS):
+            try:
+                if await self._differ(without=(suspect,)):
+                    return False
+            except _NotBuilt:
+                return False  # XLA needs the pass
+        if needed is None:
+            self.remarks.append(
+                f"the pass {suspect} is suspected: without it no difference showed in {_MOST_PAIRS} pairs"
+                f" of builds, with it in {self._seen.differs} of {self._seen.made}, which may be chance"
             )
-        except _NotBuilt:
-            return False  # XLA needs the pass
+        return needed is not None
+
+    async def _reproduce(self) -> bool:
+        """Whether the difference shows again when it is built as it was."""
+        if self._reproduced is None and not self._seen.made:
+            self._reproduced = False
+            self.remarks.append("it differs with nothing changed, so no compiler pass was looked for")
+        if self._reproduced is None:
+            for _ in range(_REPRODUCED):
+                self._reproduced = await self._differ()
+                self._seen = self._seen.plus(differs=self._reproduced)
+                if self._reproduced:
+                    break
+            else:
+                self.remarks.append(
+                    f"the difference did not show again in {_REPRODUCED} pairs of builds,"
+                    " so no compiler pass could be proved to make it"
+                )
+        return bool(self._reproduced)
+
+    async def _differ(self, **changes: Any) -> bool:
+        """Whether a new pair of builds, one each way, differs."""
+        changes |= {"until": self._scene.stage}
+        sides = await asyncio.gather(
+            self._build(self._scene.left, **changes), self._build(self._scene.right, **changes)
+        )
         digests = {canonical_digest(build, self._scene.stage) for side in sides for build in side}
-        return len(digests) == 1 and None not in digests
+        return len(digests) != 1 or None in digests
 
     async def _both(self, **changes: Any) -> tuple[Build, Build]:
         """The target built both ways; of several copies on the right, one that differs."""
@@ -205,7 +266,7 @@ class _Search:
 
     def _optimized(self, build: Build) -> str:
         """The optimized HLO with its metadata, as the compiler dumped it; empty where it did not."""
-        named = (part for part in _parts(build, PASSES) if part.name.endswith(f"{passes.OUTPUT}.txt"))
+        named = (part for part in _parts(build, PASSES) if part.name.endswith(f"{OUTPUT}.txt"))
         return next((self._blobs.get(part.raw).decode(errors="replace") for part in named), "")
 
     def _read(self, part: Part) -> str:

@@ -356,10 +356,9 @@ class Orders:
         number = max((one.round for one in latest), default=0) if order.round is None else order.round
         judgements = [one.judgement for one in latest if one.round == number]
         builders = await self._ready()
-        if order.variations:
+        runs = [run for run in await self._store.runs(number) if is_schedule(run.schedule)]
+        if order.variations and not _stands(runs, cohort):
             runs = [(await builders.carry_out(BuildOrder.of(cohort, SERIAL, 0))).run]
-        else:
-            runs = [run for run in await self._store.runs(number) if is_schedule(run.schedule)]
         built = [one for one in judgements if runs and _made(runs[0], one.target)]
         if not built:
             return Finished((events.Ended(),), {})
@@ -375,6 +374,13 @@ class Orders:
     async def remember(self, explanation: Explanation) -> None:
         """Write down what was found out. Raises StoreError."""
         await self._store.explain(explanation.round, explanation.judgements, explanation.runs)
+
+
+def _stands(runs: Sequence[Run], cohort: Sequence[TargetSpec]) -> bool:
+    """Whether the reference of a round is still recorded, over just this cohort: what it is held against is
+    then told of the same builds that the verdict is told of.
+    """
+    return bool(runs) and set(runs[0].order) == {spec.entry for spec in cohort} and bool(runs[0].builds)
 
 
 def _made(run: Run, target: str) -> bool:

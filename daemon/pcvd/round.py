@@ -10,7 +10,7 @@ import structlog
 
 from pcvd.builders.protocol import Order
 from pcvd.core.compare import judge, lacking_overlap, wants_control
-from pcvd.core.evidence import Facts, differing_stages
+from pcvd.core.evidence import Facts
 from pcvd.core.schedule import CONTROL, Schedule, parse, rotated
 from pcvd.core.variation import USUAL, soaking
 from pcvd.jury import Gathered, Jury, Outcome
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _MORE_TRIES = 2
-"""How often a schedule is carried out again whose builds did not overlap."""
+"""How often targets are built again that nothing overlapped."""
 
 
 class Rounds:
@@ -88,9 +88,10 @@ class Rounds:
         order = Order.of(gathered.cohort, schedule, challenger, manner)
         carried = await self._builders.carry_out(order)
         for _ in range(_MORE_TRIES):
-            if not self._is_vain(carried.run, gathered):
+            lonely = _lonely(carried.run, order)
+            if not lonely:
                 break
-            carried = await self._builders.carry_out(order)
+            carried = carried.joined(await self._builders.carry_out(order.only(lonely)))
         gathered.runs.append(carried.run)
         tell(carried.run)
         gathered.book(carried.reads)
@@ -101,17 +102,6 @@ class Rounds:
             gathered.victims = {spec.entry for spec in gathered.cohort} - failed
             return False
         return True
-
-    def _is_vain(self, run: Run, gathered: Gathered) -> bool:
-        """Whether nothing went wrong, nothing differs, and nothing overlapped: on a busy machine the short
-        compilations of a wave may miss each other.
-        """
-        if lacking_overlap(run) is None or any(build.failure is not None for build in run.builds):
-            return False
-        reference = gathered.runs[0]
-        return not any(
-            differing_stages(reference.of(spec.entry)[0], run.of(spec.entry)) for spec in gathered.cohort
-        )
 
     def _differs(self, gathered: Gathered) -> bool:
         facts = Facts(self._settings.tolerate, {}, {})
@@ -128,3 +118,12 @@ def tell(run: Run) -> None:
         peak=run.peak_in_flight,
         failed=sum(build.failure is not None for build in run.builds) or None,
     )
+
+
+def _lonely(run: Run, order: Order) -> list[str]:
+    """The targets that are to be built again since nothing overlapped them: on a busy machine short
+    compilations may miss each other. None where something went wrong.
+    """
+    if any(build.failure is not None for build in run.builds):
+        return []
+    return [spec.entry for spec in order.cohort if lacking_overlap(run, spec.entry) is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,11 @@ import psutil
 import pytest
 
 from pcvd.builders import zygotes
+from pcvd.builders.protocol import Pair
+from pcvd.builders.worker import Overdue, Worker
 from pcvd.builders.zygotes import Zygotes, worker_environment
 from pcvd.core.errors import SetupError
-from pcvd.core.model import TargetSpec
+from pcvd.core.model import Part, TargetSpec
 
 MODEL = "def model(x):\n    return x + 1\n"
 SPEC = TargetSpec("model.py:model", ("f32[4]",))
@@ -263,3 +266,36 @@ def test_strangers_at_the_workers_socket_are_turned_away(shop):
 
 def test_the_two_zygotes_differ_in_hash_seed():
     assert zygotes.hash_seed("reference") == zygotes.hash_seed("sibling") != zygotes.hash_seed("challenger")
+
+
+def leaf(shop, *values):
+    """A stored output leaf."""
+    data = struct.pack(f"{len(values)}f", *values)
+    name = shop.blobs.put(data)
+    return Part("result", name, name, len(data), f"float32[{len(values)}]")
+
+
+def test_one_leaf_that_cannot_be_read_costs_no_others_distance(shop):
+    one, other, lost = leaf(shop, 1.0, 2.0), leaf(shop, 1.0, 2.5), leaf(shop, 7.0, 7.0)
+    shop.blobs.remove(lost.raw)
+    pairs = [Pair("threads:2", one, right) for right in (other, lost, one)]
+    found = shop.call(shop.pool.measure(pairs))
+    assert [None if delta is None else delta.max_abs for delta in found] == [0.5, None, 0.0]
+
+
+def test_what_was_measured_before_time_ran_out_is_known(shop, monkeypatch):
+    one, other = leaf(shop, 1.0), leaf(shop, 2.0)
+    real = Worker.receive
+
+    async def impatient(worker, timeout_s):
+        message = await real(worker, timeout_s)
+        heard.append(message)
+        if len(heard) == 2:
+            raise Overdue
+        return message
+
+    heard = []
+    monkeypatch.setattr(Worker, "receive", impatient)
+    found = shop.call(shop.pool.measure([Pair("threads:2", one, other)] * 3))
+    assert [delta is None for delta in found] == [False, True, True]
+    assert shop.call(shop.pool.measure([])) == []

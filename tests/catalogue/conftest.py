@@ -7,21 +7,28 @@ import pytest
 
 MODELS = Path(__file__).parent / "models"
 
-# What a difference is attributed to is asserted in one place, and nowhere while this is False.
-CAUSES_ARE_NAMED = True
-
 
 @pytest.fixture(scope="session")
 def assert_cause():
     """Assert that a target's cause is of one of the kinds; None stands for no cause at all."""
-    if not CAUSES_ARE_NAMED:
-        pytest.skip("causes are not attributed yet")
 
     def check(target, kinds):
         kind = target["cause"]["kind"] if target["cause"] else None
         assert kind in kinds, target["cause"]
 
     return check
+
+
+@pytest.fixture(scope="session")
+def line_of():
+    """The number of the one line of a model that holds a text."""
+
+    def find(model, text):
+        lines = (MODELS / model).read_text(encoding="utf-8").splitlines()
+        (found,) = [number for number, line in enumerate(lines, 1) if text in line]
+        return found
+
+    return find
 
 
 @pytest.fixture(scope="session")

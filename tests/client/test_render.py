@@ -207,6 +207,14 @@ def test_a_failure_that_targets_share_is_said_once(status, target):
     assert "(and 1 more target)\n" in render(status(broken[0], elsewhere), now=NOW)
 
 
+def test_at_once_is_told_of_the_target_and_not_of_its_neighbours(status, target):
+    one = target()
+    for schedule, own in zip(one["evidence"]["schedules"].values(), (1, 3), strict=True):
+        schedule.update(peak_in_flight=8, own_in_flight=own)
+    heading, row = render(status(one), now=NOW, width=120).splitlines()[:2]
+    assert row[heading.index("at once") :][: len("at once")].strip() == "3"
+
+
 @given(whole=st.fixed_dictionaries({}, optional=dict.fromkeys(STATUS_FIELDS, JSON)), data=st.data())
 def test_whatever_a_status_holds_it_can_be_shown(whole, data):
     targets = st.lists(

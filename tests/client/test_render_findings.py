@@ -79,8 +79,8 @@ def test_an_executable_that_contradicts_itself(told):
 def test_what_is_tolerated_is_one_sentence(told):
     stages = ["llvm", "object", "executable"]
     assert told("equivalent", {"threads:2": stages, "threads:4": stages}) == (
-        "Only the LLVM IR, object code and executable differ under threads:2 and threads:4, which is "
-        "tolerated; all else is equal, the output's bits included."
+        "Only the LLVM IR, object code and serialized executable differ under threads:2 and threads:4, which "
+        "is tolerated; all else is equal, the output's bits included."
     )
     assert told("equivalent", {"threads:2": ["output"]}) == (
         "Only the output differs under threads:2, which is tolerated; all else is equal."
@@ -151,3 +151,22 @@ def test_a_failure_under_a_challenger_alone_says_so_once(told):
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_a_place_is_never_cut(told, width):
     assert "models/mlp.py:12" in told("diverged", {"threads:2": ["object"]}, cause=CAUSE, width=width)
+
+
+def test_distances_that_are_not_known_are_told(told):
+    text = told("diverged", {"threads:2": ["output"], "control": []}, output=APART | {"unmeasured": 1})
+    assert "beyond tolerance. How far 1 of their leaves is apart is not known. " in text
+
+
+def test_advice_is_about_the_stage_that_made_the_verdict(told):
+    cause = {"kind": "process", "stage": "output", "text": "output differs in y"}
+    text = told("unstable", {"threads:2": ["object", "output"], "control": ["output"]}, cause=cause)
+    assert "-> the executables are equal: look for callbacks" in text
+    assert "report it to XLA" not in text
+
+
+def test_stages_have_one_name_each_on_every_screen():
+    from pcvctl import findings
+    from pcvd.core import telling
+
+    assert findings._STAGES == telling.NAMES

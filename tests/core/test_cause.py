@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pcvd.core import cause
@@ -46,6 +48,14 @@ def found(**counts: tuple[int, int]) -> dict[str, Finding]:
         ({"process": (1, 5), "order": (5, 5)}, "order", "compile-order"),
         ({"process": (2, 5), "order": (3, 5), "race": (3, 6)}, "random", "random"),
         ({"order": (1, 5)}, "order", "compile-order"),
+        ({"after_itself": (5, 5), "race": (6, 6)}, "after-itself", "compile-order"),
+        ({"after_itself": (5, 5), "order": (5, 5)}, "order", "compile-order"),
+        # What flips once in a while is not what flips each time that builds overlap.
+        ({"process": (0, 5), "order": (1, 5), "race": (6, 6)}, "race", "race"),
+        ({"process": (1, 5), "thread": (1, 5), "race": (6, 6)}, "race", "race"),
+        ({"order": (1, 5), "race": (3, 6)}, "race", "race"),
+        ({"order": (3, 5), "race": (2, 6)}, "order", "compile-order"),
+        ({"thread": (5, 5), "race": (6, 6)}, "thread", "thread"),
         ({}, "unknown", "unknown"),
     ],
 )
@@ -62,11 +72,26 @@ def test_builds_are_counted_up_to_the_stage_that_matters():
     assert (more.builds, more.differs, more.first_stage) == (4, 2, "hlo")
 
 
+def test_what_may_differ_on_the_way_is_no_evidence():
+    builds = [build(object="x"), build(object="x", output="y")]
+    one = Finding.none("order").plus(REFERENCE, builds, "output", ("llvm", "object"))
+    assert (one.builds, one.differs, one.first_stage) == (2, 1, "output")
+    assert cause.first_difference(REFERENCE, builds[0], "object", ("object",)) == "object"
+
+
+def test_what_could_not_be_tried_is_told_until_it_could():
+    one = replace(Finding.none("memory-layout"), untried="no zygote")
+    told = cause.cause_of({"memory-layout": one}, "jaxpr")
+    assert told["remarks"] == ["memory-layout could not be tried: no zygote"]
+    assert told["evidence"][0]["untried"] == "no zygote"
+    assert one.plus(REFERENCE, [build()], "jaxpr").untried is None
+
+
 def test_a_build_that_failed_is_neither_evidence_for_nor_against():
     failed = build(Failure("crash", "it died"))
     one = Finding.none("thread").plus(REFERENCE, [failed, build()], "output")
     assert (one.builds, one.differs, one.failed) == (1, 0, 1)
-    assert cause.cause_of({"thread": one}, "jaxpr")["remarks"] == ["1 builds on a pool's thread failed"]
+    assert cause.cause_of({"thread": one}, "jaxpr")["remarks"] == ["1 build on a pool's thread failed"]
 
 
 def test_a_stage_that_only_one_side_has_differs():
@@ -86,7 +111,9 @@ def test_the_sentence_says_what_flips_and_what_does_not():
 
 
 @pytest.mark.parametrize("stage", ["jaxpr", "stablehlo"])
-@pytest.mark.parametrize("kind", ["order", "thread", "hash_seed", "memory_layout", "process", "race"])
+@pytest.mark.parametrize(
+    "kind", ["order", "after_itself", "thread", "hash_seed", "memory_layout", "process", "race"]
+)
 def test_what_the_model_does_has_advice_that_does_not_blame_the_compiler(stage, kind):
     told = cause.cause_of(found(**{kind: (1, 1)}), stage)
     assert told["hint"]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from pcvd.core.case import kernel_of
 from pcvd.core.cause import cause_of
 from pcvd.core.compare import differing_outputs, judge, wants_control
 from pcvd.core.evidence import Facts, speed_up
@@ -24,6 +25,7 @@ from pcvd.core.model import (
     Run,
     digest,
 )
+from pcvd.core.succession import puzzling
 
 T, OTHER = "m.py:f", "m.py:g"
 TOLERATED = ("llvm", "object", "executable")
@@ -66,12 +68,13 @@ def threads(*copies: dict, workers: int = 0) -> Run:
     return run(f"threads:{workers or len(made)}", *made)
 
 
-def facts(tolerate=TOLERATED, deltas=(), changed=(), unreadable=()) -> Facts:
+def facts(tolerate=TOLERATED, deltas=(), changed=(), unreadable=(), unmeasured=()) -> Facts:
     return Facts(
         tuple(tolerate),
         {T: list(deltas)} if deltas else {},
         {T: list(changed)} if changed else {},
         frozenset(unreadable),
+        {T: set(unmeasured)} if unmeasured else {},
     )
 
 
@@ -224,6 +227,23 @@ def test_an_executable_that_does_not_repeat_itself_is_unstable():
     assert "callbacks" in found.cause["hint"]
 
 
+def test_what_made_the_verdict_is_the_cause_and_not_what_is_tolerated_before_it():
+    restless = [replace(build(), repeats=False), replace(build(copy=1, object="x"), repeats=False)]
+    runs = [run("serial", replace(build(), repeats=False)), run("threads:2", *restless), control()]
+    found = judge(T, runs, facts())
+    assert (found.verdict, found.first_stage, found.differing) == ("unstable", "object", ("object", "output"))
+    assert (found.cause["stage"], found.cause["kind"]) == ("output", "run")
+    assert "callbacks" in found.cause["hint"]
+    assert not puzzling(found)
+    late = judge(T, [serial(), threads({}, {"object": "x", "output": "y"}), control(output="z")], facts())
+    assert (late.first_stage, late.cause["stage"], late.cause["kind"]) == ("object", "output", "process")
+
+
+def test_what_is_tolerated_is_the_cause_where_there_is_nothing_else():
+    found = judge(T, [serial(), threads({}, {"object": "x", "executable": "y"}), control()], facts())
+    assert (found.verdict, found.cause["stage"]) == ("equivalent", "object")
+
+
 def test_nor_may_a_challengers_executable_contradict_itself():
     # Only its first run is compared: if that one happens to be equal, the second still is not.
     restless = run("threads:2", build(), replace(build(copy=1), repeats=False))
@@ -267,7 +287,7 @@ def test_outputs_may_differ_within_tolerance_where_that_is_allowed():
     assert [leaf.pop("path") for leaf in found.output.pop("leaves")] == ["b", "a"]
     assert found.output == {
         "bitwise": False, "max_abs": 2e-7, "max_rel": 1e-6, "max_ulps": 2.0, "within_tolerance": True,
-        "more_leaves": 0,
+        "unmeasured": 0, "more_leaves": 0,
     }  # fmt: skip
 
 
@@ -304,7 +324,7 @@ def test_what_has_no_distance_is_described_as_such():
     distances = {"max_abs": None, "max_rel": None, "max_ulps": None, "within_tolerance": False}
     (leaf,) = found.output.pop("leaves")
     assert leaf.items() >= {"path": "output", "bitwise": False, **distances}.items()
-    assert found.output == {"bitwise": False, **distances, "more_leaves": 0}
+    assert found.output == {"bitwise": False, **distances, "unmeasured": 0, "more_leaves": 0}
 
 
 def test_leaves_whose_bits_differ_are_to_be_measured():
@@ -348,6 +368,47 @@ def test_a_lost_or_gained_leaf_is_never_within_tolerance(leaves):
     ]
     assert [one.path for one in measured] == ["a"]
     assert verdict(*runs, tolerate=LOOSE, deltas=measured) == "diverged"
+
+
+def test_a_leaf_that_only_one_side_has_is_not_told_as_within_tolerance():
+    runs = [
+        run("serial", outputs(a="1", b="2")),
+        run("threads:2", outputs(a="x", c="3"), outputs(a="1", b="2")),
+    ]
+    found = judge(T, runs, facts(deltas=[delta(path="a", max_abs=1e-45)]))
+    assert found.verdict == "diverged"
+    assert (found.output["within_tolerance"], found.output["unmeasured"]) == (False, 2)
+
+
+def test_a_leaf_of_equal_bytes_and_another_type_is_to_be_measured():
+    one, other = (
+        replace(
+            build(lacking=("output",)),
+            artifacts=(*build(lacking=("output",)).artifacts, Artifact.of("output", [part("a", "0", label)])),
+        )
+        for label in ("f32[2]", "i32[2]")
+    )
+    (found,) = differing_outputs(T, [run("serial", one), run("threads:2", one, other)])
+    assert [leaf.label for leaf in found[1:]] == ["f32[2]", "i32[2]"]
+
+
+def test_outputs_that_could_not_be_measured_are_neither_within_tolerance_nor_beyond():
+    runs = [
+        run("serial", outputs(a="1", b="2")),
+        run("threads:2", outputs(a="x", b="y")),
+        control_of("1", "2"),
+    ]
+    runs[1] = run("threads:2", outputs(a="x", b="y"), outputs(a="1", b="2"))
+    near, failed = [delta(path="a", max_abs=1e-9)], [("threads:2", "b")]
+    found = judge(T, runs, facts(LOOSE, near, unmeasured=failed))
+    assert found.verdict == "inconclusive"
+    assert "could not be measured" in found.reason
+    # Nor do they change a verdict that stands without them.
+    far = [delta(path="a", within=False, max_abs=1.0)]
+    assert verdict(*runs, tolerate=LOOSE, deltas=far, unmeasured=failed) == "diverged"
+    strict = judge(T, runs, facts(deltas=near, unmeasured=failed))
+    assert strict.verdict == "diverged"
+    assert (strict.output["within_tolerance"], strict.output["unmeasured"]) == (False, 1)
 
 
 def control_of(a: str, b: str) -> Run:
@@ -454,6 +515,19 @@ def test_a_challenger_that_never_overlapped_is_no_evidence(kind, peak):
 def test_an_overlap_of_neighbours_is_an_overlap():
     apart = run("threads:2", build(), build(OTHER, began=5, ended=15))
     assert verdict(run("serial", build(), build(OTHER, began=10, ended=20)), apart) == "agree"
+
+
+def test_an_overlap_of_others_is_none_of_a_target_that_came_after_them():
+    waves = run("threads:2", build("b", ended=10), build("a", ended=10), build("c", began=10, ended=20))
+    runs = [run("serial", *(build(name) for name in "abc")), waves]
+    assert [judge(name, runs, facts()).verdict for name in "abc"] == ["agree", "agree", "inconclusive"]
+    found = judge("c", runs, facts())
+    assert found.reason == "threads:2 never really overlapped: it was compiled when nothing else was"
+    shown = found.evidence["schedules"]["threads:2"]
+    assert (shown["peak_in_flight"], shown["own_in_flight"], shown["own_compiling"]) == (2, 1, 1)
+    # A copy of anything beside it is company enough.
+    accompanied = replace(waves, builds=(*waves.builds, build("b", copy=1, began=15, ended=25)))
+    assert judge("c", [runs[0], accompanied], facts()).verdict == "agree"
 
 
 @pytest.mark.parametrize(
@@ -586,11 +660,14 @@ def test_the_evidence_has_the_shape_of_the_status_document():
         "cohort": 2,
         "repeat_runs_equal": True,
         "rules": {},
+        "named_by_type": 0,
         "schedules": {
             "serial": {
                 "builds": 2,
                 "peak_in_flight": 1,
                 "peak_compiling": 1,
+                "own_in_flight": 1,
+                "own_compiling": 1,
                 "locations_identical": True,
                 "wall_s": 1e-5,
                 "speed_up": 1.0,
@@ -605,6 +682,8 @@ def test_the_evidence_has_the_shape_of_the_status_document():
                 "builds": 2,
                 "peak_in_flight": 2,
                 "peak_compiling": 2,
+                "own_in_flight": 2,
+                "own_compiling": 2,
                 "locations_identical": True,
                 "wall_s": 5e-6,
                 "speed_up": 2.0,
@@ -687,6 +766,24 @@ def test_the_control_tells_schedule_from_process(controls, kind):
     assert found.cause["kind"] == kind
     assert found.cause["kernel"] is None  # HLO has no kernels
     assert found.cause["text"].startswith("hlo differs in hlo; ")
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [
+        ("0.obj-file.wrapped_add_kernel_module.o", "wrapped_add"),
+        ("obj-file.loop.12_kernel_module.o", "loop.12"),
+        ("ptx", None),
+    ],
+)
+def test_a_kernel_has_one_name(name, kernel):
+    def of(salt: str) -> Build:
+        one = build(lacking=("object",))
+        return replace(one, artifacts=(*one.artifacts, Artifact.of("object", [part(name, salt)])))
+
+    found = judge(T, [run("serial", of("a")), run("threads:2", of("a"), of("b"))], facts())
+    assert found.cause["kernel"] == kernel_of("object", name) == kernel
+    assert (kernel or name) in found.cause["text"]
 
 
 def test_many_pieces_are_counted_not_listed():

@@ -138,6 +138,63 @@ def test_the_cause_leads_with_its_evidence_and_its_way_out(equivalent):
     assert "the pass could not be proved" in document["remarks"]
 
 
+def test_where_is_the_whole_sentence_about_the_place(equivalent):
+    place = "m.py:41 (jit(f)/while): kernel `two` is the call of the optimized module"
+    cause = {"kind": "compile-order", "file": "m.py", "line": 41, "place": place, "text": "so"}
+    document = explain.document(replace(equivalent, judgement=replace(equivalent.judgement, cause=cause)), {})
+    assert document["says"]["where"] == place
+
+
+def test_advice_is_about_what_made_the_verdict(equivalent):
+    cause = {"kind": "run", "stage": "output", "text": "so", "hint": "look for callbacks"}
+    document = explain.document(replace(equivalent, judgement=replace(equivalent.judgement, cause=cause)), {})
+    assert document["says"]["do"][0] == "look for callbacks"
+    assert not any("--repro" in step for step in document["says"]["do"])
+
+
+def test_an_agreement_of_which_nothing_is_recorded_claims_nothing(equivalent):
+    bare = Judgement(F, "agree", evidence={"schedules": {"serial": {}, "threads:2": {}}})
+    document = explain.document(replace(equivalent, judgement=bare, runs=()), {})
+    assert document["says"]["what"][0] == "which stages were compared is recorded no more"
+
+
+def test_who_else_was_under_way_when_a_worker_ended_is_told():
+    dead = replace(run("threads:2"), culprits=(F, "m.py:g"))
+    found = case(run("serial", build()), dead)
+    assert any(
+        one.startswith("m.py:f and m.py:g were under way") for one in explain.document(found, {})["remarks"]
+    )
+
+
+def test_what_could_be_told_by_type_alone_is_a_remark():
+    parts = [part("jaxpr"), replace(part("named", "callables.txt"), label="2 by type")]
+    one = build(jaxpr=parts)
+    document = explain.document(case(run("serial", one), concurrent("threads:2", one)), {})
+    assert document["evidence"]["named_by_type"] == 2
+    assert any("2 objects could be told by type alone" in remark for remark in document["remarks"])
+
+
+def test_distances_that_are_not_known_are_told(equivalent):
+    output = {"bitwise": False, "max_abs": 1e-9, "within_tolerance": False, "unmeasured": 2}
+    judgement = replace(equivalent.judgement, output=output)
+    what = explain.document(replace(equivalent, judgement=judgement), {})["says"]["what"]
+    assert what[-2:] == [
+        "outputs are at most 1e-09 apart, beyond tolerance",
+        "how far 2 of their leaves are apart is not known",
+    ]
+
+
+def test_variations_that_could_not_be_tried_are_remarks(equivalent):
+    evidence = equivalent.judgement.evidence | {
+        "untried": ["affinity could not be tried: there is one core only"]
+    }
+    judgement = replace(equivalent.judgement, evidence=evidence)
+    assert (
+        "affinity could not be tried: there is one core only"
+        in (explain.document(replace(equivalent, judgement=judgement), {})["remarks"])
+    )
+
+
 def test_a_cause_of_an_older_version_has_only_what_it_has(equivalent):
     for cause in (None, {"kind": "thread"}, {"kind": "schedule", "text": "it differs", "file": "m.py"}):
         document = explain.document(

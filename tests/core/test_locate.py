@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pcvd.core.canonical import Context, canonicalize
 from pcvd.core.locate import Place, in_constants, in_hlo, in_jaxpr, in_kernel, in_stablehlo
 
 DATA = Path(__file__).with_name("data")
@@ -34,6 +35,11 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read(folder: Path, *names: str) -> list[str]:
     return [(folder / name).read_text() for name in names]
+
+
+def canonical(*texts: str) -> tuple[str, ...]:
+    made = (canonicalize("hlo", text.encode(errors="replace"), Context("", ""))[0] for text in texts)
+    return tuple(text.decode(errors="replace") for text in made)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +103,7 @@ def test_the_operation_that_differs(texts, variant, code):
 
 def test_the_instruction_that_differs(texts):
     left, right, debug = read(texts, "base.hlo", "flip.hlo", "base.debug")
-    place = in_hlo(left, right, debug, ROOT)
+    place = in_hlo(canonical(left, right), (left, right), debug, ROOT)
     assert (place.file, place.line) == (MODEL, line_of("v * 3 if flip else v + 3"))
     assert f"%{place.instruction} = " in debug
 
@@ -105,7 +111,7 @@ def test_the_instruction_that_differs(texts):
 def test_an_instruction_that_only_the_other_side_has(texts):
     # The dumped module may be either side's.
     left, right, debug = read(texts, "base.hlo", "flip.hlo", "flip.debug")
-    assert in_hlo(left, right, debug, ROOT).file == MODEL
+    assert in_hlo(canonical(left, right), (left, right), debug, ROOT).file == MODEL
 
 
 def test_equal_texts_have_no_place(texts):
@@ -113,7 +119,7 @@ def test_equal_texts_have_no_place(texts):
     for place in (
         in_jaxpr(jaxpr, jaxpr, ROOT),
         in_stablehlo(stablehlo, stablehlo, ROOT),
-        in_hlo(hlo, hlo, debug, ROOT),
+        in_hlo(canonical(hlo, hlo), (hlo, hlo), debug, ROOT),
     ):
         assert place == Place(None, None, None, None, place.text)
         assert "equal" in place.text
@@ -191,7 +197,8 @@ def test_any_texts_have_places(left, right):
     for place in (
         in_jaxpr(left, right, "/p"),
         in_stablehlo(left, right, "/p"),
-        in_hlo(left, right, left, "/p"),
+        in_hlo((left, right), (left, right), left, "/p"),
+        in_hlo(canonical(left, right), (left, right), left, "/p"),
         in_constants(left, right, "/p"),
         in_kernel(left, right, "/p"),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -153,6 +154,30 @@ def test_a_runs_peak_and_wall_time_come_from_its_finished_builds():
     one = run(build(100, 300), crashed, build(250, 400), build(380, 900))
     assert one.peak_in_flight == 2
     assert one.wall_ns == 800
+
+
+def test_a_pause_between_builds_is_no_time_of_a_run():
+    assert run(build(100, 300), build(200, 400), build(900, 1000)).wall_ns == 400
+
+
+def test_who_was_under_way_beside_a_target():
+    a, b, c = build(0, 10, "m.py:a"), build(0, 10, "m.py:b"), build(10, 20, "m.py:c")
+    waves = run(*(replace(one, compiling_ns=one.began_ns + 1) for one in (a, b, c)))
+    assert [waves.in_flight_beside(f"m.py:{name}") for name in "abc"] == [2, 2, 1]
+    assert [waves.compiling_beside(f"m.py:{name}") for name in "abc"] == [2, 2, 1]
+    assert waves.in_flight_beside("m.py:d") == waves.compiling_beside("m.py:d") == 0
+    # Two that it met one after the other were never there at once.
+    met = run(build(0, 4, "m.py:a"), build(4, 9, "m.py:b"), build(1, 9, "m.py:c"))
+    assert met.in_flight_beside("m.py:c") == 2
+
+
+def test_two_runs_of_a_schedule_as_one():
+    first, later = run(build(0, 10, "m.py:a"), build(0, 10, "m.py:b")), run(build(20, 30, "m.py:a"))
+    one = first.joined(later)
+    assert [(each.target, each.copy) for each in one.builds] == [("m.py:a", 0), ("m.py:b", 0), ("m.py:a", 1)]
+    assert one.order == (*first.order, *later.order)
+    assert one.environments == (*first.environments, *later.environments)
+    assert one.schedule == first.schedule
 
 
 @pytest.mark.parametrize("builds", [(), (build(5, 0),)])

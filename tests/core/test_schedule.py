@@ -91,7 +91,9 @@ def test_serial_schedules_build_everything_once_in_the_declared_order(schedule, 
 def test_every_target_is_built_and_every_worker_has_a_build(schedule, targets, challenger):
     slots = arrange(schedule, targets, challenger)
     assert {slot.target for slot in slots} == set(range(targets))
-    assert len(slots) == max(targets, schedule.workers)
+    # The last wave is full: what is built last would else be built alone.
+    assert len(slots) % schedule.workers == 0
+    assert 0 <= len(slots) - targets < schedule.workers
     # Copies are spread evenly: nobody is built three times before everybody is built twice.
     counts = Counter(slot.target for slot in slots).values()
     assert max(counts) - min(counts) <= 1
@@ -155,6 +157,12 @@ def test_orders_of_three_and_of_one():
 def test_four_workers_and_two_targets():
     assert arrange(Schedule("processes", 4), 2, 0) == [
         Slot(1, 0, 0), Slot(0, 0, 1), Slot(1, 1, 2), Slot(0, 1, 3),
+    ]  # fmt: skip
+
+
+def test_two_workers_and_three_targets_have_no_last_one_that_is_alone():
+    assert arrange(Schedule("threads", 2), 3, 0) == [
+        Slot(2, 0, 0), Slot(0, 0, 0), Slot(1, 0, 0), Slot(2, 1, 0),
     ]  # fmt: skip
 
 

@@ -78,6 +78,11 @@ def test_a_soak_counts_and_keeps_what_was_worse():
     assert later.cause == worse.cause
 
 
+def test_what_once_did_not_reproduce_itself_is_not_blamed_on_concurrency_later():
+    assert soaked(judgement("unstable"), judgement("diverged")).verdict == "unstable"
+    assert soaked(judgement("diverged"), judgement("unstable")).verdict == "unstable"
+
+
 def test_what_is_tolerated_counts_as_agreement():
     assert accumulate(judgement("equivalent"), None).evidence["agreed"] == 1
     assert accumulate(judgement("unstable"), None).evidence["agreed"] == 0

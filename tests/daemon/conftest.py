@@ -4,6 +4,10 @@ import contextlib
 
 import pytest
 
+from pcvd.blobs import Blobs
+from pcvd.builders.protocol import Carried
+from pcvd.core.model import STAGES, Artifact, Build, Failure, Part, Run
+
 SETTINGS = """
     platform = "cpu"
     schedules = ["serial", "threads:2"]
@@ -82,3 +86,53 @@ def after():
                     return
 
     return watch
+
+
+class FakeBuilders:
+    """Builders that make artifacts of a function's answers, and remember their orders.
+
+    `makes(order, place)` gives, for the build of the order's slot at that place, the texts of its stages (a
+    stage that is left out is as it always is), or a Failure, or raises what builders raise.
+    """
+
+    def __init__(self, blobs, makes):
+        self.blobs, self.makes = blobs, makes
+        self.orders = []
+
+    async def carry_out(self, order):
+        self.orders.append(order)
+        wanted = STAGES[: STAGES.index(order.manner.until) + 1]
+        together = order.schedule.overlap > 1
+        builds = []
+        for place, slot in enumerate(order.slots):
+            made = self.makes(order, place)
+            failure = made if isinstance(made, Failure) else None
+            texts = {} if failure else {**dict.fromkeys(wanted, "the same"), **made}
+            kept = {stage: text for stage, text in texts.items() if stage in wanted or stage not in STAGES}
+            began = 0 if together else 10 * place
+            builds.append(
+                Build(
+                    order.cohort[slot.target].entry, slot.copy, 1 + slot.share, "main", began, began + 1,
+                    began + 10, "in", tuple(self.artifact(*one) for one in kept.items()), failure,
+                    True, began + 2,
+                )
+            )  # fmt: skip
+        entries = tuple(order.cohort[slot.target].entry for slot in order.slots)
+        run = Run(order.name, entries, tuple(builds), order.zygote, 1, (0,), ({"jax": "0"},))
+        return Carried(run, {})
+
+    def artifact(self, stage, texts):
+        """An artifact of a text, or of the texts of its parts by name."""
+        named = texts if isinstance(texts, dict) else {f"{stage}.txt": texts}
+        parts = []
+        for name, text in named.items():
+            raw, canonical = text if isinstance(text, tuple) else (text, text)
+            raw, canonical = (self.blobs.put(one.encode()) for one in (raw, canonical))
+            parts.append(Part(name, raw, canonical, len(text)))
+        return Artifact.of(stage, parts)
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """Make fake builders whose artifacts are what a function says."""
+    return lambda makes: FakeBuilders(Blobs(str(tmp_path / "objects")), makes)

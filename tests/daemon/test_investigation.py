@@ -46,6 +46,23 @@ MODELS = {
             shifted = x + 1
             return shifted * noise
         """,
+    "itself.py": """
+        import itertools
+
+        COUNTER = itertools.count(1)
+
+        def model(x):
+            return x * next(COUNTER)
+        """,
+    "hosted.py": """
+        import jax, numpy as np
+
+        def model(x):
+            y = jax.pure_callback(lambda z: np.asarray(z) + 1, x, x)
+            for name in {"alpha", "beta", "gamma", "delta", "epsilon"}:
+                y = y * len(name) + 1
+            return y
+        """,
     "order.py": """
         import itertools
 
@@ -66,9 +83,9 @@ def explained(workshop):
     for file, text in MODELS.items():
         workshop.write(file, text)
 
-    def explain(*entries):
+    def explain(*entries, schedules=SCHEDULES):
         cohort = [TargetSpec(entry, X) for entry in entries]
-        record = workshop.hold(*cohort, schedules=SCHEDULES).record
+        record = workshop.hold(*cohort, schedules=schedules).record
         differing = [one for one in record.judgements if one.differing]
         assert differing, [one.reason for one in record.judgements]
         investigation = Investigation(workshop.pool, workshop.blobs, workshop.root, cohort, record.runs)
@@ -91,6 +108,7 @@ def evidence(cause):
     [
         ("thread.py", "thread", "astype"),
         ("seed.py", "hash-seed", "x = x * len"),
+        ("hosted.py", "hash-seed", "y = y * len"),
         ("noise.py", "random", "shifted * noise"),
     ],
 )
@@ -112,6 +130,13 @@ def test_state_that_outlives_a_trace_shows_by_order(explained):
     cause = explained("order.py:first", "order.py:second").causes["order.py:second"]
     assert cause["kind"] == "order", cause
     assert (cause["file"], cause["line"]) == ("order.py", line_of("order.py", "x - next"))
+
+
+def test_what_its_own_trace_leaves_behind_shows_after_itself(explained):
+    # Alone under two threads, it is built twice in one process.
+    cause = explained("itself.py:model", schedules=("serial", "threads:2")).causes["itself.py:model"]
+    assert cause["kind"] == "after-itself", cause
+    assert (cause["file"], cause["line"]) == ("itself.py", line_of("itself.py", "x * next"))
 
 
 def test_variations_can_be_tried_on_what_agrees(workshop):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from base64 import b64decode
 
+import pytest
+
+from pcvd.core.model import Build, Failure
+
 HLO = b"HloModule jit_f\nadd\nsub\n"
 
 
@@ -120,3 +124,36 @@ def test_a_diff_of_megabytes_is_cut_and_says_so(records, twice):
     assert part["cut"] is True
     assert "further lines" in part["remarks"][0]
     assert len(part["diff"].splitlines()) == 20_002
+
+
+def failed(target="m.py:f"):
+    return Build(target, 0, 1, "", 0, 0, 0, failure=Failure("crash", "its worker died", "m.py", 3))
+
+
+@pytest.mark.parametrize("stage", [None, "hlo"])
+def test_a_build_that_failed_is_not_equal_to_anything(records, stage):
+    records.record(records.run("serial", records.build()), records.run("threads:2", failed()))
+    document = records.ask("diff", **({"stage": stage} if stage else {}))
+    assert (document["equal"], document["parts"]) == (None, [])
+    assert document["remarks"] == ["threads:2 failed: m.py:3: its worker died"]
+
+
+def test_of_two_copies_one_of_which_failed_the_other_is_compared(records):
+    other = records.build(hlo=HLO)
+    records.record(records.run("serial", records.build()), records.run("threads:2", failed(), other))
+    document = records.ask("diff")
+    assert (document["stage"], document["equal"]) == ("hlo", False)
+    records.record(
+        records.run("serial", records.build()), records.run("threads:2", failed(), records.build())
+    )
+    assert records.ask("diff")["equal"] is None
+
+
+def test_a_run_that_went_no_further_than_a_stage_is_compared_so_far(records):
+    short = records.build(**dict.fromkeys(("hlo", "llvm", "object", "executable", "output")))
+    records.record(records.run("serial", records.build()), records.run("threads:2", short, short))
+    document = records.ask("diff", right="threads:2")
+    assert document["equal"] is True
+    assert document["remarks"] == ["no stage differs; further than stablehlo they were not both built"]
+    document = records.ask("diff", right="threads:2", stage="hlo")
+    assert (document["equal"], document["remarks"]) == (None, ["threads:2 was not built as far as hlo"])

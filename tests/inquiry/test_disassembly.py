@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -125,3 +126,12 @@ def blobs(tmp_path):
 
     Path(tmp_path, "objects").mkdir()
     return Blobs(str(tmp_path / "objects"))
+
+
+def test_a_gpu_binarys_sections_are_shown_by_what_reads_any(tools):
+    tools(objdump="echo sections", nvdisasm="echo wrong")
+    assert disassembly.contents("one.cubin", b"") == ["sections"]
+    tools(nvdisasm="echo wrong")
+    Path(os.environ["PATH"], "objdump").unlink()
+    with pytest.raises(NoDisassembly, match=r"no disassembler is installed \(objdump or llvm-objdump\)"):
+        disassembly.contents("one.cubin", b"")

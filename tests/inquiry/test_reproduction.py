@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import sys
 
@@ -68,6 +69,8 @@ def test_the_programs_of_the_cohort_in_the_references_order(records, cohort):
     ("kind", "first"),
     [
         ("compile-order", ["again", "after-itself", "order", "alone"]),
+        ("after-itself", ["again", "after-itself", "order"]),
+        ("random", ["again"]),
         ("thread", ["again", "thread", "race"]),
         ("race", ["again", "race"]),
         ("hash-seed", ["again", "hash-seed", "memory-layout"]),
@@ -142,7 +145,57 @@ def test_the_script_needs_nothing_but_jax_and_numpy(records, twice):
             else [node.module] if isinstance(node, ast.ImportFrom) else []
         )
     }  # fmt: skip
-    assert imported - set(sys.stdlib_module_names) == {"jax", "numpy"}
+    assert imported - set(sys.stdlib_module_names) == {"jax", "jaxlib", "numpy"}
+
+
+@pytest.fixture
+def script(records, twice, tmp_path):
+    """The script as a module."""
+    twice(object=b"\x7fELF other")
+    path = tmp_path / "repro.py"
+    path.write_text(repro(records)[0]["files"]["repro.py"])
+    spec = importlib.util.spec_from_file_location("repro", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+HLO = """HloModule m
+
+ENTRY %main ({0}x.1: f32[4]) -> f32[4] {{
+  %{0}x.1 = f32[4]{{0}} parameter(0)
+  ROOT %{0}s = f32[4]{{0}} custom-call(%{0}x.1), backend_config="%name"
+}}
+"""
+LLVM = "define void @f() !dbg !{0} {{\n  ret void, !tbaa !{1}\n}}\n!{0} = !{{i32 1}}\n!{1} = !{{!{0}}}\n"
+
+
+def test_the_script_leaves_out_what_pcv_does(script):
+    assert script.named_anew(HLO.format("")) == script.named_anew(HLO.format("other_"))
+    assert '"%name"' in script.named_anew(HLO.format(""))
+    assert script.named_anew(HLO.format("")) != script.named_anew(HLO.format("").replace("f32", "f64"))
+    assert script.renumbered(LLVM.format(1, 4)) == script.renumbered(LLVM.format(7, 2))
+    assert script.renumbered(LLVM.format(1, 4)) != script.renumbered(
+        LLVM.format(1, 4).replace("i32 1", "i32 2")
+    )
+
+
+def test_the_script_compares_constants_in_full(script):
+    import jax
+    import numpy as np
+
+    texts = [
+        script.printed(
+            jax.jit(lambda x, values=values: x + values)
+            .lower(np.zeros(64, np.float32))
+            .compile()
+            .runtime_executable()
+            .hlo_modules()[0]
+        )
+        for values in (np.arange(64, dtype=np.float32), np.arange(64, dtype=np.float32)[::-1].copy())
+    ]
+    assert script.named_anew(texts[0]) != script.named_anew(texts[1])
+    assert "..." not in texts[0]
 
 
 def test_source_positions_are_stripped():

@@ -135,7 +135,7 @@ def test_rows_are_readable_by_hand(path, make):
         (("agree", "equivalent"), "equivalent"),
         (("inconclusive", "equivalent"), "inconclusive"),
         (("unstable", "inconclusive", "agree"), "unstable"),
-        (("agree", "diverged", "unstable"), "diverged"),
+        (("agree", "diverged", "unstable"), "unstable"),
     ],
 )
 def test_a_rounds_outcome_is_its_gravest_verdict_and_nothing_judged_is_no_agreement(
@@ -361,3 +361,19 @@ def test_two_processes_write_one_store_while_a_third_reads(path, tmp_path, make)
     for writer in writers:
         own = [when for _, when in told if when.startswith(f"{writer.pid} ")]
         assert own == [f"{writer.pid} {number}" for number in range(15)]
+
+
+def test_what_is_tried_again_takes_the_place_of_what_was_tried_before(path, make):
+    async def explained():
+        async with Store.open(path) as store:
+            number = await store.record(make.round("a.py:f"))
+            judgement = make.round("a.py:f").judgements[0]
+            for salt in ("first", "second"):
+                tried = make.run("process", ["a.py:f"], salt), make.run("order", ["a.py:f"], salt)
+                await store.explain(number, [judgement], tried[: 2 if salt == "first" else 1])
+            return await store.runs(number)
+
+    runs = asyncio.run(explained())
+    assert [run.schedule for run in runs] == ["serial", "threads:2", "order", "process"]
+    assert runs[-1] == make.run("process", ["a.py:f"], "second")
+    assert counts(path)["builds"] == 4

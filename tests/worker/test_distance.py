@@ -227,3 +227,11 @@ def test_bytes_that_do_not_fit_their_label_have_no_distance(label):
     sides = [Part("result", digest(data), digest(data), len(data), label) for data in (b"abc", b"abcd")]
     found = distance("threads:2", *sides, (b"abc", b"abcd"), atol=1, rtol=1)
     assert (found.bitwise, found.max_abs, found.within_tolerance) == (False, None, False)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int64])
+def test_whole_numbers_do_not_round(dtype):
+    one, other = np.array([100], dtype), np.array([101], dtype)
+    assert not delta(one, other, rtol=0.1).within_tolerance
+    assert delta(one, other, atol=1.0, rtol=0).within_tolerance
+    assert not delta(np.array([3_000_000]), np.array([3_000_001])).within_tolerance

@@ -453,3 +453,35 @@ def test_donation_is_told(workshop, signed):
 
 def test_the_same_signature_is_the_same(signed):
     assert signed["sine"].artifact("jaxpr").canonical == signed["again"].artifact("jaxpr").canonical
+
+
+SCALED = """
+    import jax, numpy as np
+
+    class Scale:
+        def __init__(self, factor):
+            self.factor = factor
+        def apply(self, x):
+            return np.asarray(x) * self.factor
+
+    def through(host):
+        return lambda x: jax.pure_callback(host, x, x)
+
+    def plain(x):
+        return through(lambda y: np.asarray(y) * 2)(x)
+
+    def held(x):
+        return through(Scale(2).apply)(x)
+
+    def relu(x):
+        return jax.nn.relu(x)
+"""
+
+
+def test_what_is_named_by_its_type_alone_is_counted(workshop):
+    workshop.write("scaled.py", SCALED)
+    specs = [TargetSpec(f"scaled.py:{name}", ("f32[4]",)) for name in ("plain", "held", "relu")]
+    outcome = workshop.hold(*specs, schedules=("serial", "threads:2"))
+    counted = {one.target: one.evidence["named_by_type"] for one in outcome.record.judgements}
+    assert counted == {"scaled.py:plain": 0, "scaled.py:held": 1, "scaled.py:relu": 0}
+    assert {one.verdict for one in outcome.record.judgements} == {"agree"}

@@ -101,10 +101,13 @@ class LocalPool:
             msgspec.convert(answer["reads"], dict[str, tuple[Read, ...]]),
         )
 
-    async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta]:
-        """How far the leaves of each pair are apart: arithmetic on arrays, which only workers can do."""
+    async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta | None]:
+        """How far the leaves of each pair are apart: arithmetic on arrays, which only workers can do. What is
+        known of the others stands where one cannot be read, or takes too long.
+        """
+        deltas: list[OutputDelta | None] = []
         if not pairs:
-            return []
+            return deltas
         async with self._worker("challenger") as worker:
             await worker.send(
                 do="measure",
@@ -114,12 +117,12 @@ class LocalPool:
                 pairs=[(pair.schedule, asdict(pair.reference), asdict(pair.other)) for pair in pairs],
             )
             try:
-                answer = await worker.receive(self._settings.timeout_s)
+                for _ in pairs:
+                    answer = await worker.receive(self._settings.timeout_s)
+                    deltas.append(msgspec.convert(answer["delta"], OutputDelta | None))
             except (WorkerDied, Overdue, ValueError) as error:
-                # Distances only describe: the verdict stands without them.
-                log.warning("outputs could not be measured", error=str(error))
-                return []
-        return msgspec.convert(answer["deltas"], list[OutputDelta])
+                log.warning("outputs could not be measured", error=str(error), measured=len(deltas))
+        return [*deltas, *[None] * (len(pairs) - len(deltas))]
 
     async def carry_out(self, order: Order) -> Carried:
         """Build the order's cohort under its schedule."""

@@ -45,7 +45,9 @@ class Order:
         return Order(schedule.name, tuple(cohort), schedule, slots, manner, challenger, conference)
 
     def only(self, entries: Collection[str]) -> Order:
-        """The same schedule over these of the cohort's targets; the others are loaded, and not built."""
+        """The same schedule over these of the cohort's targets, all of them early; the others are loaded,
+        and not built.
+        """
         places = [place for place, spec in enumerate(self.cohort) if spec.entry in entries]
         slots = arrange(self.schedule, len(places), self.challenger) if places else []
         return replace(self, slots=tuple(replace(slot, target=places[slot.target]) for slot in slots))
@@ -71,6 +73,14 @@ class Carried:
 
     run: Run
     reads: dict[str, tuple[Read, ...]]
+
+    def joined(self, later: Carried) -> Carried:
+        """Both, as one run: what overlapped in either has overlapped."""
+        reads = {
+            target: (*self.reads.get(target, ()), *later.reads.get(target, ()))
+            for target in {**self.reads, **later.reads}
+        }
+        return Carried(self.run.joined(later.run), reads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +114,8 @@ class Builders(Protocol):
     async def discover(self, files: Sequence[str]) -> Discovery:
         """Import `files` (relative to the root) in a fresh worker and tell what they declare."""
 
-    async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta]:
-        """How far the leaves of each pair are apart."""
+    async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta | None]:
+        """How far the leaves of each pair are apart; None where that could not be found out."""
 
     async def prepare(self) -> None:
         """Have workers waiting for the next order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pcvd.core import hlo
+from pcvd.core import kernel
 from pcvd.core.distances import Distances
 from pcvd.core.evidence import canonical_digest, unequal_parts
 from pcvd.core.model import STAGES, Artifact, Build, Judgement, Part, Run
@@ -71,6 +71,11 @@ class Case:
         run = self.run(REFERENCE)
         builds = run.of(self.target) if run is not None else ()
         return builds[0] if builds else None
+
+    @property
+    def stage(self) -> str | None:
+        """The stage that the cause and the advice are about; what differs first may be tolerated."""
+        return (self.judgement.cause or {}).get("stage") or self.judgement.first_stage
 
     @property
     def pruned(self) -> bool:
@@ -149,13 +154,22 @@ class Case:
                 yield artifact
 
     def differing_build(self, name: str, stage: str, than: Build) -> Build | None:
-        """Of a run's builds one that differs from `than` at `stage`, else the first; None without any."""
+        """Of a run's builds one that differs from `than` at `stage`, one that came so far if there is any;
+        else the first; None without any.
+        """
         run = self.run(name)
         builds = run.of(self.target) if run is not None else ()
         unlike = [
             build for build in builds if canonical_digest(build, stage) != canonical_digest(than, stage)
         ]
+        unlike.sort(key=lambda build: not reaches(build, stage))
         return next(iter((*unlike, *builds)), None)
+
+
+def reaches(build: Build, stage: str) -> bool:
+    """Whether a build came as far as `stage`: what it has not there, it lacks."""
+    last = STAGES.index(stage) if stage in STAGES else 0
+    return any(STAGES.index(one.stage) >= last for one in build.artifacts if one.stage in STAGES)
 
 
 def sides(
@@ -181,4 +195,4 @@ def _raw(part: Part | None) -> tuple[str, str] | None:
 
 def kernel_of(stage: str, part: str) -> str | None:
     """The kernel that a file of machine code is of; None where there are none, or it holds all."""
-    return (hlo.kernel_of(part) or None) if stage in {"llvm", "object"} else None
+    return (kernel.kernel_of(part) or None) if stage in {"llvm", "object"} else None

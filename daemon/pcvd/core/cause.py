@@ -6,32 +6,34 @@ show (a race, a random number) is told by its counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core.evidence import canonical_digest
-from pcvd.core.model import STAGES, Build
+from pcvd.core.model import STAGES, TRACED, Build
 from pcvd.core.variation import ALL, PROCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 RACE = "race"
 _CLEARLY = 0.5
-_TRACED = (
+_OF_TRACES = (
     "process",
     "memory-layout",
     "hash-seed",
     "order",
+    "after-itself",
     "thread",
     "neighbours",
     RACE,
     "directory",
     "affinity",
 )
-_COMPILED = (
+_OF_COMPILATIONS = (
     "process",
     "order",
+    "after-itself",
     "neighbours",
     "thread",
     "memory-layout",
@@ -56,23 +58,30 @@ class Finding:
     differs: int = 0
     failed: int = 0
     first_stage: str | None = None
+    untried: str | None = None
+    """Why there are no builds, where it was to be tried."""
 
     @staticmethod
     def none(variation: str) -> Finding:
         """A finding without builds yet."""
         return Finding(variation, ALL[variation].how if variation in ALL else "that overlapped others")
 
-    def plus(self, reference: Build, builds: Sequence[Build], until: str) -> Finding:
-        """This finding with further `builds` counted, compared up to the stage `until`."""
-        first = [first_difference(reference, build, until) for build in builds if build.failure is None]
+    def plus(
+        self, reference: Build, builds: Sequence[Build], until: str, ignoring: Collection[str] = ()
+    ) -> Finding:
+        """This finding with further `builds` counted, compared up to the stage `until`, but for stages that
+        are of no interest before it.
+        """
+        compared = [build for build in builds if build.failure is None]
+        first = [first_difference(reference, build, until, ignoring) for build in compared]
         stages = [stage for stage in (self.first_stage, *first) if stage is not None]
-        return Finding(
-            self.variation,
-            self.how,
-            self.builds + len(first),
-            self.differs + sum(stage is not None for stage in first),
-            self.failed + sum(build.failure is not None for build in builds),
-            min(stages, key=STAGES.index, default=None),
+        return replace(
+            self,
+            builds=self.builds + len(first),
+            differs=self.differs + sum(stage is not None for stage in first),
+            failed=self.failed + len(builds) - len(compared),
+            first_stage=min(stages, key=STAGES.index, default=None),
+            untried=None,
         )
 
     @property
@@ -89,12 +98,26 @@ class Finding:
             "differs": self.differs,
             "failed": self.failed,
             "first_stage": self.first_stage,
+            "untried": self.untried,
         }
 
+    def remarks(self) -> Iterator[str]:
+        """What has to be known of it beside its counts."""
+        if self.failed:
+            yield f"{self.failed}{_plural(self.failed)} {self.how} failed"
+        if self.untried:
+            yield f"{self.variation} could not be tried: {self.untried}"
 
-def first_difference(reference: Build, build: Build, until: str) -> str | None:
-    """The first stage up to `until` at which `build` differs from `reference`, or None."""
+
+def first_difference(
+    reference: Build, build: Build, until: str, ignoring: Collection[str] = ()
+) -> str | None:
+    """The first stage up to `until`, but for those to be ignored before it, at which `build` differs from
+    `reference`; or None.
+    """
     for stage in STAGES[: STAGES.index(until) + 1]:
+        if stage in ignoring and stage != until:
+            continue
         if canonical_digest(build, stage) != canonical_digest(reference, stage):
             return stage
     return None
@@ -104,13 +127,16 @@ def deciding(findings: Mapping[str, Finding], stage: str) -> str | None:
     """The variation that the cause is named after, or None where none flips the artifact at `stage`.
 
     Where nothing needs to change for a flip now and then, only what flips it clearly more often is a cause.
-    Overlap is one where nothing else flips it.
+    Overlap comes with whatever else a concurrent build has that a serial one has not: it is a cause where
+    none of that is a clear one, and then it counts for as much as it flips.
     """
     flips = [name for name in _precedence(stage) if name in findings and findings[name].differs]
-    alone = [name for name in flips if name != RACE]
     chance = findings[PROCESS.name].rate if PROCESS.name in findings else 0.0
-    clear = (name for name in alone if findings[name].rate >= chance + _CLEARLY)
-    return next(iter([*clear, *alone, *flips]), None)
+    clear = [name for name in flips if findings[name].rate >= chance + _CLEARLY]
+    clear.sort(key=lambda name: name == RACE)
+    if clear or chance:
+        return next(iter([*clear, *flips]), None)
+    return max(flips, key=lambda name: findings[name].rate, default=None)
 
 
 def kind(findings: Mapping[str, Finding], stage: str) -> str:
@@ -118,17 +144,20 @@ def kind(findings: Mapping[str, Finding], stage: str) -> str:
     flips = deciding(findings, stage)
     if flips == PROCESS.name:
         return "random"
-    if flips == "order" and _compiled(stage):
+    if flips in {"order", "after-itself"} and _compiled(stage):
         return "compile-order"
     return flips or "unknown"
 
 
 def cause_of(findings: Mapping[str, Finding], stage: str) -> dict[str, Any]:
     """The cause that `findings` speak for, in the shape of the status JSON; its place is yet to be found."""
-    name = kind(findings, stage)
-    evidence = _counts(findings, stage)
+    name, decided, order = kind(findings, stage), deciding(findings, stage), _precedence(stage)
+    tried = [one for one in findings.values() if one.builds]
+    tried.sort(key=lambda one: (one.variation != decided, order.index(one.variation)))
+    evidence = counted([one.told() for one in tried if one.differs or one.variation == PROCESS.name])
     return {
         "kind": name,
+        "stage": stage,
         "kernel": None,
         "pass": None,
         "file": None,
@@ -139,36 +168,32 @@ def cause_of(findings: Mapping[str, Finding], stage: str) -> dict[str, Any]:
         "hint": _advice(name, stage),
         "workaround": None,
         "evidence": [one.told() for one in findings.values()],
-        "remarks": [f"{one.failed} builds {one.how} failed" for one in findings.values() if one.failed],
+        "remarks": [remark for one in findings.values() for remark in one.remarks()],
     }
 
 
 def _compiled(stage: str) -> bool:
-    return STAGES.index(stage) >= STAGES.index("hlo")
+    return stage not in TRACED
 
 
 def _precedence(stage: str) -> tuple[str, ...]:
-    return _COMPILED if _compiled(stage) else _TRACED
+    return _OF_COMPILATIONS if _compiled(stage) else _OF_TRACES
 
 
-def _counts(findings: Mapping[str, Finding], stage: str) -> str:
-    """What decides, what else flips the artifact, and how often it flips with nothing changed."""
-    order = _precedence(stage)
-    flips = [one for one in findings.values() if one.differs]
-    flips.sort(key=lambda one: order.index(one.variation))
-    unchanged = findings.get(PROCESS.name)
-    if unchanged is not None and unchanged.builds and not unchanged.differs:
-        flips.append(unchanged)
-    first, *rest = [f"in {one.differs} of {one.builds} {{}}{one.how}" for one in flips] or [""]
-    return (
-        ", ".join([first.format(_builds(flips[0].builds)), *(one.format("") for one in rest)])
-        if flips
-        else ""
+def counted(evidence: Iterable[Mapping[str, Any]]) -> str:
+    """What findings, as the status JSON has them, showed: `in 5 of 5 builds in another order, in 0 of 5 with
+    another hash seed`. What flips the artifact comes first; empty where nothing was built.
+    """
+    tried = sorted((one for one in evidence if one.get("builds")), key=lambda one: not one.get("differs"))
+    return ", ".join(
+        f"in {one.get('differs', 0)} of {one['builds']}{'' if place else _plural(one['builds'])} "
+        + str(one.get("what") or one.get("variation") or "otherwise").removeprefix("built ")
+        for place, one in enumerate(tried)
     )
 
 
-def _builds(count: int) -> str:
-    return "build " if count == 1 else "builds "
+def _plural(count: int) -> str:
+    return " build" if count == 1 else " builds"
 
 
 _HEADLINES = {
@@ -176,6 +201,7 @@ _HEADLINES = {
     "memory-layout": "it depends on memory addresses: an id(), or objects that hash by their address",
     "hash-seed": "it depends on Python's hash seed: the order of a set, or hash() itself",
     "order": "it depends on which targets its process has traced before it",
+    "after-itself": "it depends on how often its process has traced it: the second time gives something else",
     "thread": "it depends on the thread that traces it: other threads lack configuration of the main thread",
     "neighbours": "it depends on what else its process has loaded and built",
     "race": "it differs only where builds overlap: a race",
@@ -203,6 +229,7 @@ _ADVICE = {
     "memory-layout": "sort by something that has a meaning, not by identity",
     "hash-seed": "iterate over sorted(…) instead of a set, and use hashlib where a number must be stable",
     "order": "what outlives a trace (a counter, a cache with too loose a key) must not reach the program",
+    "after-itself": "what a trace leaves behind (a counter, a cache of its own) must not reach the next one",
     "thread": "set it with jax.config.update, or inside the function: contexts are per thread",
     "neighbours": "importing or tracing another target changes a global that this one reads",
     "race": "what is read while tracing must not be written by another build: pass it as an argument",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core import evidence as told
-from pcvd.core.evidence import Facts, differing_stages, unequal_parts, unreadable
+from pcvd.core.evidence import Facts, differing_stages, unreadable
 from pcvd.core.model import REQUIRED_STAGES, STAGES, Build, Failure, Judgement, Part, Run
 from pcvd.core.schedule import parse
 
@@ -27,6 +27,8 @@ AGREE, EQUIVALENT, DIVERGED, UNSTABLE, INCONCLUSIVE = (
     "unstable",
     "inconclusive",
 )
+GRAVITY = (AGREE, EQUIVALENT, INCONCLUSIVE, DIVERGED, UNSTABLE)
+"""The verdicts, the gravest last: of a build that does not reproduce itself nothing else can be said."""
 
 _LEAST_OVERLAP = 2  # compilations at one moment; short ones of a wave of four may just miss each other
 
@@ -45,7 +47,12 @@ def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
     if any(build.repeats is False for run in runs for build in run.of(target)):
         found["repeat"] = ("output",)
     differing = tuple(stage for stage in STAGES if any(stage in stages for stages in found.values()))
-    verdict, reason = _decide(found, frozenset(_not_tolerated(target, differing, runs, facts)))
+    within = told.within_tolerance(target, runs, facts)
+    serious = tuple(_not_tolerated(differing, facts, within=within is True))
+    if within is None and serious == ("output",) and "output" in facts.tolerate:
+        obstacle = "its outputs differ, and how far they are apart could not be measured"
+        return Judgement(target, INCONCLUSIVE, obstacle, evidence=evidence)
+    verdict, reason = _decide(found, frozenset(serious))
     return Judgement(
         target,
         verdict,
@@ -53,9 +60,10 @@ def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
         first_stage=differing[0] if differing else None,
         differing=differing,
         stages=told.digests(target, runs, reference),
-        output=told.outputs(target, "output" in differing, facts),
+        output=told.outputs(target, runs, "output" in differing, facts),
         evidence=evidence,
-        cause=told.cause(reference, runs, target, differing[0]) if differing else None,
+        # What made the verdict is to be explained, not what came before it and is tolerated.
+        cause=told.cause(reference, runs, target, (serious or differing)[0]) if differing else None,
     )
 
 
@@ -67,7 +75,7 @@ def wants_control(judgements: Sequence[Judgement]) -> bool:
 
 
 def differing_outputs(target: str, runs: Sequence[Run]) -> Iterator[tuple[str, Part, Part]]:
-    """(schedule, the reference's leaf, the other's) for every output leaf whose bits differ; their
+    """(schedule, the reference's leaf, the other's) for every output leaf whose bits or type differ; their
     distances are to be measured.
     """
     references = runs[0].of(target)
@@ -79,8 +87,9 @@ def differing_outputs(target: str, runs: Sequence[Run]) -> Iterator[tuple[str, P
                 continue
             leaves = {part.name: part for part in mine.parts}
             for part in theirs.parts:
-                if part.name in leaves and leaves[part.name].canonical != part.canonical:
-                    yield run.schedule, leaves[part.name], part
+                mate = leaves.get(part.name)
+                if mate is not None and (mate.canonical, mate.label) != (part.canonical, part.label):
+                    yield run.schedule, mate, part
 
 
 # -- what stands in the way ------------------------------------------------------------------------
@@ -106,7 +115,7 @@ def _obstacle(target: str, runs: Sequence[Run], facts: Facts) -> str | None:
     for run in runs:
         if not run.of(target):
             return f"{run.schedule} did not come to build it"
-        overlap = lacking_overlap(run)
+        overlap = lacking_overlap(run, target)
         if overlap is not None:
             return overlap
         for build in run.of(target):
@@ -122,13 +131,13 @@ def _obstacle(target: str, runs: Sequence[Run], facts: Facts) -> str | None:
     return _unlike([environment for run in runs for environment in run.environments])
 
 
-def lacking_overlap(run: Run) -> str | None:
-    """Why a run was not as concurrent as its schedule says, or None."""
+def lacking_overlap(run: Run, target: str) -> str | None:
+    """Why a run was not as concurrent as its schedule says, or not where `target` was built; or None."""
     wanted = parse(run.schedule).overlap
     if run.peak_in_flight < wanted:
         return f"{run.schedule} never really overlapped: at most {run.peak_in_flight} in flight at once"
-    if wanted > 1 and run.peak_compiling < _LEAST_OVERLAP:
-        return f"{run.schedule} never really overlapped: its compilations came one after another"
+    if wanted > 1 and run.compiling_beside(target) < _LEAST_OVERLAP:
+        return f"{run.schedule} never really overlapped: it was compiled when nothing else was"
     return None
 
 
@@ -163,25 +172,10 @@ def _short(left: Any, right: Any) -> str:
 # -- comparing and deciding ------------------------------------------------------------------------
 
 
-def _not_tolerated(target: str, differing: Sequence[str], runs: Sequence[Run], facts: Facts) -> Iterator[str]:
+def _not_tolerated(differing: Sequence[str], facts: Facts, *, within: bool) -> Iterator[str]:
     for stage in differing:
-        if stage not in facts.tolerate or (stage == "output" and not _all_within(target, runs, facts)):
+        if stage not in facts.tolerate or (stage == "output" and not within):
             yield stage
-
-
-def _all_within(target: str, runs: Sequence[Run], facts: Facts) -> bool:
-    """Whether every difference of the outputs was measured and found within tolerance."""
-    deltas = facts.deltas.get(target, ())
-    measured = {(delta.schedule, delta.path) for delta in deltas}
-    reference = runs[0].of(target)[0]
-    mine = reference.artifact("output")
-    for run in runs:
-        for build in run.of(target):
-            theirs = build.artifact("output")
-            unequal = unequal_parts(mine.parts if mine else (), theirs.parts if theirs else ())
-            if build.repeats is False or not all((run.schedule, name) in measured for name in unequal):
-                return False
-    return bool(deltas) and all(delta.within_tolerance for delta in deltas)
 
 
 def _decide(found: Mapping[str, tuple[str, ...]], serious: frozenset[str]) -> tuple[str, str | None]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core import distances
-from pcvd.core.model import LOCATIONS, STAGES, Build, OutputDelta, Part, Run
+from pcvd.core.kernel import kernel_of
+from pcvd.core.model import BY_TYPE, LOCATIONS, STAGES, Build, OutputDelta, Part, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +19,16 @@ class Facts:
 
     `tolerate`: stages whose differences do not fail. `deltas`: distances of differing output leaves, per
     target. `changed`: per target, the files it read that were edited while it was built. `unreadable`:
-    digests of artifacts that the store could not give back. `alone`: the runs were made one after another,
-    and nothing else meanwhile, so that their times say something.
+    digests of artifacts that the store could not give back. `unmeasured`: per target, the differing output
+    leaves (schedule, path) that could not be measured. `alone`: the runs were made one after another, and
+    nothing else meanwhile, so that their times say something.
     """
 
     tolerate: tuple[str, ...]
     deltas: Mapping[str, Sequence[OutputDelta]]
     changed: Mapping[str, Sequence[str]]
     unreadable: frozenset[str] = frozenset()
+    unmeasured: Mapping[str, Collection[tuple[str, str]]] = field(default_factory=dict)
     alone: bool = True
 
 
@@ -70,17 +73,49 @@ def digests(target: str, runs: Sequence[Run], reference: Build) -> dict[str, dic
     return table
 
 
-def outputs(target: str, differs: bool, facts: Facts) -> dict[str, Any]:
-    """How far the outputs are apart: over all leaves and schedules, and leaf by leaf."""
+def unequal_leaves(target: str, runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
+    """(schedule, path) of every output leaf that only one side has, or that differs."""
+    references = runs[0].of(target)
+    mine = references[0].artifact("output") if references else None
+    for run in runs[1:]:
+        for build in run.of(target):
+            theirs = build.artifact("output")
+            for path in unequal_parts(mine.parts if mine else (), theirs.parts if theirs else ()):
+                yield run.schedule, path
+
+
+def within_tolerance(target: str, runs: Sequence[Run], facts: Facts) -> bool | None:
+    """Whether every difference of the outputs was measured and found within tolerance; None where all that
+    is known of them is, but some could not be measured.
+    """
+    deltas = facts.deltas.get(target, ())
+    if any(build.repeats is False for run in runs for build in run.of(target)):
+        return False
+    unequal = set(unequal_leaves(target, runs))
+    failed = unequal.intersection(facts.unmeasured.get(target, ()))
+    # What is neither measured nor to be measured stands on one side only.
+    lacking = unequal - failed - {(delta.schedule, delta.path) for delta in deltas}
+    if lacking or not all(delta.within_tolerance for delta in deltas):
+        return False
+    return None if failed else bool(deltas)
+
+
+def outputs(target: str, runs: Sequence[Run], differs: bool, facts: Facts) -> dict[str, Any]:
+    """How far the outputs are apart: over all leaves and schedules, and leaf by leaf. `unmeasured` counts
+    the differing leaves of which that is not known.
+    """
     if not differs:
         return {"bitwise": True, "max_abs": 0.0, "max_rel": 0.0, "within_tolerance": True}
     deltas = facts.deltas.get(target, ())
+    failed = set(facts.unmeasured.get(target, ()))
+    measured = {(delta.schedule, delta.path) for delta in deltas} - failed
     return {
         "bitwise": False,
         "max_abs": _largest([delta.max_abs for delta in deltas]),
         "max_rel": _largest([delta.max_rel for delta in deltas]),
         "max_ulps": _largest([delta.max_ulps for delta in deltas]),
-        "within_tolerance": bool(deltas) and all(delta.within_tolerance for delta in deltas),
+        "within_tolerance": within_tolerance(target, runs, facts) is True,
+        "unmeasured": len({path for _, path in {*unequal_leaves(target, runs)} - measured}),
         **distances.kept(deltas),
     }
 
@@ -99,7 +134,15 @@ def evidence(target: str, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
         "schedules": {run.schedule: _schedule_evidence(target, run, runs[0], facts) for run in runs},
         "repeat_runs_equal": references[0].repeats if references else None,
         "rules": _rules(target, runs),
+        "named_by_type": max((_named_by_type(build) for build in references), default=0),
     }
+
+
+def _named_by_type(build: Build) -> int:
+    """How many objects the jaxpr's callbacks hold that only their types are known of."""
+    artifact = build.artifact("jaxpr")
+    labels = [part.label for part in artifact.parts] if artifact is not None else []
+    return sum(int(label.removesuffix(BY_TYPE)) for label in labels if label.endswith(BY_TYPE))
 
 
 def _schedule_evidence(target: str, run: Run, reference: Run, facts: Facts) -> dict[str, Any]:
@@ -114,6 +157,8 @@ def _schedule_evidence(target: str, run: Run, reference: Run, facts: Facts) -> d
         "builds": len(run.builds),
         "peak_in_flight": run.peak_in_flight,
         "peak_compiling": run.peak_compiling,
+        "own_in_flight": run.in_flight_beside(target),
+        "own_compiling": run.compiling_beside(target),
         "locations_identical": comparable and _same_locations(mine[0], builds),
         "wall_s": run.wall_ns / 1e9,
         "speed_up": speed_up(run, reference) if facts.alone else None,
@@ -174,7 +219,7 @@ _RUN_HINT = "the builds are equal, the executable contradicts itself: look for c
 
 
 def cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> dict[str, Any] | None:
-    """Where the first differing stage differs, and whether the control tells schedule from process.
+    """Where `stage` differs, and whether the control tells schedule from process.
 
     `kind` is `schedule` where a second serial build agrees, `process` where it does not, `run` where an
     executable contradicts itself, and `unknown` without a control.
@@ -196,11 +241,14 @@ def cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> dic
         kind, tells = "process", "a second serial build differs as well"
     else:
         kind, tells = "schedule", "a second serial build agrees"
-    places = sorted({_place(stage, name) for unequal in names.values() for name in unequal})
+    parts = sorted({name for unequal in names.values() for name in unequal})
+    kernels = [kernel_of(name) for name in parts] if stage in {"llvm", "object"} else [""] * len(parts)
+    places = list(dict.fromkeys(kernel or part for kernel, part in zip(kernels, parts, strict=True)))
     where = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
     return {
         "kind": kind,
-        "kernel": places[0] if places and stage in {"llvm", "object"} else None,
+        "stage": stage,
+        "kernel": next(filter(None, kernels), None),
         "pass": None,
         "file": None,
         "line": None,
@@ -212,11 +260,6 @@ def cause(reference: Build, runs: Sequence[Run], target: str, stage: str) -> dic
         "evidence": [],
         "remarks": [],
     }
-
-
-def _place(stage: str, part: str) -> str:
-    """What a part is about: the kernel of a file of machine code, the part itself otherwise."""
-    return part.removeprefix("obj-file.").partition(".")[0] if stage in {"llvm", "object"} else part
 
 
 def unequal_parts(left: Sequence[Part], right: Sequence[Part]) -> set[str]:

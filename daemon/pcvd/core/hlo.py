@@ -26,10 +26,10 @@ _INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([^\s=(]+) = ")
 _COMPUTATION = re.compile(r"(ENTRY )?%?([^\s(]+) (?:\([^\n]*)?\{$")
 _OPCODE = re.compile(r" ?([a-z][\w-]*)\(")
 _PARENTHESIS = re.compile(r"[()]")
-_ATTRIBUTE = re.compile(
-    rf"{STRING}|{METADATA}|\b(?:calls|to_apply|condition|body|select|scatter|comparator|\w+_computations?)="
-    r"(\{[^{}]*+\}|%?[\w.\-]++)"
-)
+APPLIES = r"\b(?:calls|to_apply|condition|body|select|scatter|comparator|\w+_computations?)="
+"""How an attribute begins that names computations, one or a list in braces."""
+
+_ATTRIBUTE = re.compile(rf"{STRING}|{METADATA}|{APPLIES}(\{{[^{{}}]*+\}}|%?[\w.\-]++)")
 _METADATA_OR_STRING = re.compile(rf"{STRING}|({METADATA})")
 _OPERAND = re.compile(r"%([\w.\-]+)")
 _MODULE = re.compile(r"HloModule ([^\s,]+)")
@@ -96,7 +96,7 @@ class Module:
             elif line in tables:
                 table = line
             elif table and (row := _ENTRY.match(line)):
-                tables[table][int(row[1])] = row[2] if row[2] is not None else row[3]
+                tables[table][_number(row[1])] = row[2] if row[2] is not None else row[3]
             elif (head := _MODULE.match(line)) and not name:
                 name = head[1]
             elif line.endswith("{") and (head := _COMPUTATION.match(line)):
@@ -256,51 +256,3 @@ def _unescape(text: str) -> str:
         text.encode().decode("latin-1"),
     )
     return data.encode("latin-1", "replace").decode("utf-8", "replace")
-
-
-# -- kernels: what XLA names its object files after
-
-_RANK = re.compile(r"(?:module_\d+\.[^.]*\.)?(?:\d+\.)?(?:obj-file\.)?")
-_ENDING = re.compile(r"(?:^|\.)(?:ir-(?:no|with)-opt\.ll|ll|o|ptx|cubin|hsaco)$")
-_REST = re.compile(r"part_\d+$")
-_SPECIAL = re.compile(r"[.\-]")
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """A kernel, the instructions of the optimized module that it is, and a remark where that is not
-    certain.
-    """
-
-    name: str
-    instructions: tuple[Instruction, ...] = ()
-    remark: str = ""
-
-
-def kernel_of(part: str) -> str:
-    """The kernel that a dumped object, IR or PTX file is named after (`obj-file.wrapped_add_kernel_module.o`:
-    `wrapped_add`); empty where one file holds the whole module.
-    """
-    kernel = _ENDING.sub("", part[_RANK.match(part).end() :])  # type: ignore[union-attr]  # matches anything
-    return kernel.removeprefix("__compute_module_").removesuffix("_kernel_module")
-
-
-def instructions_of(kernel: str, module: Module) -> Kernel:
-    """The instructions of `module`, optimized, that `kernel` is."""
-    if not kernel:
-        return Kernel(kernel, remark="one file holds all kernels of the module")
-    # A call that is compiled as one piece gives its kernel its own name; that of what it calls is another.
-    for name in (kernel, kernel.removesuffix("_computation")):
-        if name in module.instructions:
-            return Kernel(kernel, (module.instructions[name],))
-    callers = module.callers(kernel)
-    if callers:
-        return Kernel(kernel, tuple(callers))
-    if _REST.match(kernel):
-        # The comparison functions of sorts are what XLA:CPU compiles outside of kernels.
-        sorts = tuple(one for one in module.instructions.values() if one.opcode == "sort")
-        several = f"it may be of any of the module's {len(sorts)} sorts" if len(sorts) > 1 else ""
-        return Kernel(kernel, sorts, several if sorts else f"no instruction of the module is {kernel}")
-    # GPU kernels are symbols of PTX, which knows no dots and dashes.
-    alike = tuple(one for one in module.instructions.values() if _SPECIAL.sub("_", one.name) == kernel)
-    return Kernel(kernel, alike, "" if alike else f"no instruction of the module is called {kernel}")

@@ -12,7 +12,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from pcvd.core import jaxpr, mlir
-from pcvd.core.hlo import Module, instructions_of, kernel_of
+from pcvd.core.hlo import Module
+from pcvd.core.kernel import instructions_of, kernel_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _LONGEST = 160  # characters of a text that a sentence quotes
 _VARIABLE = re.compile(r"(?<![\w=.<\[])(?<!= )[a-z]{1,4}(?![\w=\[<(.])")
 _INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([^\s=(]+) = ")
-_NAME = re.compile(r"%[\w.\-]+")
 _NUMBER = re.compile(r"(\d{1,9})\D*$")
 _SHAPE = re.compile(r"\[[^\]]*\]$")
 
@@ -104,20 +104,21 @@ def in_stablehlo(left: str, right: str, root: str) -> Place:
     )
 
 
-def in_hlo(left: str, right: str, debug: str, root: str) -> Place:
-    """The first instruction that differs between two optimized modules. `left` and `right` are their
-    canonical texts, `debug` is either module as the compiler dumped it, with metadata.
+def in_hlo(canonical: tuple[str, str], raw: tuple[str, str], debug: str, root: str) -> Place:
+    """The first instruction that differs between two optimized modules, given in canonical form and as the
+    compiler printed them, line by line the same; `debug` is either module as the compiler dumped it, with
+    metadata.
+
+    In canonical form names count up as they come, so the first line that differs says something else, and not
+    the same by another name; what it is called in the dump, the compiler's own text tells.
     """
-    codes = [left.splitlines(), right.splitlines()]
+    codes = [text.splitlines() for text in canonical]
     first = next(_differing(codes), None)
     if first is None:
         return Place(None, None, None, None, "the modules are equal")
-    # One instruction more or less shifts the numbers in the names of many others.
-    nameless = [[_NAME.sub("%", line) for line in code] for code in codes]
-    numbers = (number for among in (nameless, codes) for number in _differing(among))
-    inside = next((number for number in numbers if _at(codes, number)[:1].isspace()), first)
+    inside = next((number for number in _differing(codes) if _at(codes, number)[:1].isspace()), first)
     module = Module.parse(debug)
-    names = [_instruction_at(code, inside) for code in codes]
+    names = [_instruction_at(text.splitlines(), inside) for text in raw]
     name = next((one for one in names if one in module.instructions), names[0] or names[1])
     source = _source(module, name, root) if name in module.instructions else None
     return _placed(None, name or None, source, _against(codes, inside))

@@ -7,7 +7,8 @@ Everything here is a frozen record of plain values, so that a worker can send it
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 STAGES = ("jaxpr", "stablehlo", "hlo", "llvm", "object", "executable", "output")
 """The stages of a build, first to last. A verdict names the first that differs."""
 
+TRACED = ("jaxpr", "stablehlo")
+"""The stages that tracing makes: where they differ, no compiler is to blame."""
+
 REQUIRED_STAGES = ("stablehlo", "hlo", "output")
 """Without an artifact at one of these, a build is no evidence at all."""
 
@@ -26,6 +30,11 @@ STARTUP_VARIABLES = ("XLA_", "JAX_")
 
 LOCATIONS = "locations"
 """Source positions and scope names: kept and shown beside the stages, never a reason to disagree."""
+
+BY_TYPE = " by type"
+"""How the label of a part ends that names objects of which only the types are known; their number precedes
+it.
+"""
 
 LINES, PASSES = "lines", "passes"
 """The jaxpr with the source line of each equation, and the HLO after each compiler pass: collected only where
@@ -169,12 +178,24 @@ class Run:
         """The builds of `target`, copies included."""
         return tuple(build for build in self.builds if build.target == target)
 
+    def joined(self, later: Run) -> Run:
+        """This run and a later one of the same schedule, as one: copies are counted on."""
+        built = Counter(build.target for build in self.builds)
+        more = tuple(replace(build, copy=build.copy + built[build.target]) for build in later.builds)
+        return replace(
+            self,
+            order=(*self.order, *later.order),
+            builds=(*self.builds, *more),
+            environments=(*self.environments, *later.environments),
+            culprits=(*self.culprits, *later.culprits),
+        )
+
     @property
     def peak_in_flight(self) -> int:
         """The largest number of builds that were under way at one moment, from their recorded starts and
         ends.
         """
-        return peak([(build.began_ns, build.ended_ns) for build in self.builds if build.ended_ns])
+        return peak(_under_way(self.builds))
 
     @property
     def peak_compiling(self) -> int:
@@ -183,13 +204,54 @@ class Run:
         Builds of a first wave begin together by construction; that their compilations overlapped as well is a
         finding.
         """
-        return peak([(build.compiling_ns, build.ended_ns) for build in self.builds if build.compiling_ns])
+        return peak(_compiling(self.builds))
+
+    def in_flight_beside(self, target: str) -> int:
+        """The largest number of builds that were under way at one moment of a build of `target`, itself
+        included.
+        """
+        return _peak_within(_under_way(self.builds), _under_way(self.of(target)))
+
+    def compiling_beside(self, target: str) -> int:
+        """The largest number of builds that the compiler was at, at one moment at which it was at `target`.
+
+        That others overlapped says nothing of a target that was compiled when they were done.
+        """
+        return _peak_within(_compiling(self.builds), _compiling(self.of(target)))
 
     @property
     def wall_ns(self) -> int:
-        """From the first build's start to the last one's end."""
-        done = [build for build in self.builds if build.ended_ns]
-        return max(build.ended_ns for build in done) - min(build.began_ns for build in done) if done else 0
+        """How long builds were under way: a pause between two tries of a schedule is none of its time."""
+        wall = reached = 0
+        for began, ended in sorted(_under_way(self.builds)):
+            wall += max(0, ended - max(began, reached))
+            reached = max(reached, ended)
+        return wall
+
+
+def _under_way(builds: Iterable[Build]) -> list[tuple[int, int]]:
+    return [(build.began_ns, build.ended_ns) for build in builds if build.ended_ns]
+
+
+def _compiling(builds: Iterable[Build]) -> list[tuple[int, int]]:
+    return [(build.compiling_ns, build.ended_ns) for build in builds if build.compiling_ns]
+
+
+def _peak_within(spans: list[tuple[int, int]], among: list[tuple[int, int]]) -> int:
+    """The largest number of `spans` that hold one common moment of one of `among`."""
+    return max(
+        (
+            peak(
+                [
+                    (max(start, began), min(end, ended))
+                    for start, end in spans
+                    if start < ended and began < end
+                ]
+            )
+            for began, ended in among
+        ),
+        default=0,
+    )
 
 
 def peak(spans: list[tuple[int, int]]) -> int:

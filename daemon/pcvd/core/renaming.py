@@ -5,35 +5,64 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from pcvd.core.hlo import Module
+from pcvd.core.hlo import APPLIES, Module
 from pcvd.core.rule import Context, Rule
 
 # A name stands behind a %, and as a parameter in a computation's head. A quoted string may look like one.
-_NAME = re.compile(rb'"(?:[^"\\\n]|\\.)*+"|%([A-Za-z_][\w.-]*)')
-_HEAD = re.compile(rb"^(?:ENTRY )?%[\w.-]+ \(.*\{$", re.MULTILINE)
+_NAMED = re.compile(
+    rb'"(?:[^"\\\n]|\\.)*+"'
+    rb"|^(?P<entry>(?:ENTRY )?)(?P<defined>%[\w.-]++)(?P<head> \(.*\{)$"
+    rb"|(?P<applies>" + APPLIES.encode() + rb")(?P<applied>\{[^{}]*+\}|%[\w.-]++)"
+    rb"|%(?P<instruction>[A-Za-z_][\w.-]*)",
+    re.MULTILINE,
+)
+_NAME = re.compile(rb"%([A-Za-z_][\w.-]*)")
 _PARAMETER = re.compile(rb"(?<=[( ])([A-Za-z_][\w.-]*)(?=: )")
+
+
+class _Names:
+    """New names for old ones. What stands where a computation does is one, though an instruction may have the
+    same name: they are two things.
+    """
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        self._known: dict[tuple[bytes, bool], bytes] = {}
+        self._counts: Counter[str] = Counter()
+
+    def computations(self, text: bytes) -> bytes:
+        """`text`, which names computations."""
+        return _NAME.sub(lambda found: self._new(found[1], applied=True), text)
+
+    def instruction(self, name: bytes) -> bytes:
+        """The new name of an instruction, or of a parameter."""
+        return self._new(name, applied=False)
+
+    def _new(self, name: bytes, *, applied: bool) -> bytes:
+        if (name, applied) not in self._known:
+            instruction = None if applied else self._module.instructions.get(name.decode())
+            kind = "computation" if instruction is None else instruction.opcode
+            self._known[name, applied] = f"%{kind}.{self._counts[kind]}".encode()
+            self._counts[kind] += 1
+        return self._known[name, applied]
 
 
 def _named_anew(data: bytes, _context: Context) -> bytes:
     if not data.startswith(b"HloModule "):
         return data
-    module = Module.parse(data.decode(errors="replace"))
-    names: dict[bytes, bytes] = {}
-    counts: Counter[str] = Counter()
+    names = _Names(Module.parse(data.decode(errors="replace")))
 
     def name_anew(found: re.Match[bytes]) -> bytes:
-        name = found[1]
-        if name is None:
-            return found[0]
-        if name not in names:
-            instruction = module.instructions.get(name.decode())
-            kind = "computation" if instruction is None else instruction.opcode
-            names[name] = f"%{kind}.{counts[kind]}".encode()
-            counts[kind] += 1
-        return names[name]
+        if found["instruction"] is not None:
+            return names.instruction(found["instruction"])
+        if found["applies"] is not None:
+            return found["applies"] + names.computations(found["applied"])
+        if found["defined"] is not None:
+            head = _PARAMETER.sub(lambda one: names.instruction(one[1]), found["head"])
+            return found["entry"] + names.computations(found["defined"]) + head
+        return found[0]
 
-    headed = _HEAD.sub(lambda head: _PARAMETER.sub(rb"%\1", head[0]), data)
-    return _NAME.sub(name_anew, headed)
+    return _NAMED.sub(name_anew, data)
 
 
 INSTRUCTION_NAMES = Rule(

@@ -112,14 +112,15 @@ def reordered(count: int, number: int) -> tuple[int, ...]:
 def arrange(schedule: Schedule, targets: int, challenger: int) -> list[Slot]:
     """The builds of `schedule` over a cohort of that many `targets`, in the order of their submission.
 
-    `challenger` counts the challengers of the round from zero; it chooses the order. Where there are fewer
-    targets than workers the first ones are built again as copies, until every worker has one: a concurrent
-    schedule with one build in it would have no concurrency.
+    `challenger` counts the challengers of the round from zero; it chooses the order. Where the last wave of
+    builds is short the first targets are built again as copies, until every worker has one: what is built
+    last would else be built alone, and would be no evidence of concurrency.
     """
     if schedule.serial:
         return [Slot(index, 0, 0) for index in range(targets)]
     order = reordered(targets, challenger)
-    submitted = [order[place % targets] for place in range(max(targets, schedule.workers))]
+    waves = -(-targets // schedule.workers)
+    submitted = [order[place % targets] for place in range(waves * schedule.workers)]
     seen: dict[int, int] = {}
     slots = []
     for place, target in enumerate(submitted):

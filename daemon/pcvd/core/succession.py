@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pcvd.core.compare import AGREE, DIVERGED, EQUIVALENT, INCONCLUSIVE, UNSTABLE
+from pcvd.core.compare import AGREE, EQUIVALENT, GRAVITY, INCONCLUSIVE
 from pcvd.core.schedule import SERIAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pcvd.core.model import Judgement
-
-_GRAVITY = (AGREE, EQUIVALENT, UNSTABLE, DIVERGED)
 
 
 def settle(judgement: Judgement, missing: Sequence[str]) -> Judgement:
@@ -44,8 +42,9 @@ def inherit(judgement: Judgement, earlier: Judgement) -> Judgement:
 
 
 def varied(judgement: Judgement, cause: dict[str, Any]) -> Judgement:
-    """`judgement`, with what variations that somebody asked for have changed."""
-    return replace(judgement, evidence=judgement.evidence | {"variations": cause["evidence"]})
+    """`judgement`, with what variations that somebody asked for have changed, or why they were not tried."""
+    found = {"variations": cause["evidence"], "untried": cause["remarks"]}
+    return replace(judgement, evidence=judgement.evidence | found)
 
 
 def same_sources(judgement: Judgement, earlier: Judgement) -> bool:
@@ -91,7 +90,7 @@ def strengthened(standing: Judgement, found: Judgement) -> Judgement | None:
         return accumulate(found, standing)
     if found.verdict == INCONCLUSIVE:
         return None
-    milder = _GRAVITY.index(found.verdict) < _GRAVITY.index(standing.verdict)
+    milder = GRAVITY.index(found.verdict) < GRAVITY.index(standing.verdict)
     known = standing if milder else inherit(found, standing)
     return _counted(known, standing, found)
 
@@ -99,13 +98,14 @@ def strengthened(standing: Judgement, found: Judgement) -> Judgement | None:
 def soaked(standing: Judgement, found: Judgement) -> Judgement | None:
     """What stands after one more round over the same sources `found` this; None where that is no evidence.
 
-    What was worse stands: a divergence that shows once in fifty rounds is one, and the fifty-first round does
-    not undo it. Only an edit does, or being asked for.
+    What was graver stands: a divergence that shows once in fifty rounds is one, and the fifty-first round
+    does not undo it. Only an edit does, or being asked for. Nor does a control that equals the reference by
+    luck put the blame on concurrency, once another one has differed.
     """
     if INCONCLUSIVE in {found.verdict, standing.verdict} or not same_sources(found, standing):
         return None
-    worse = _GRAVITY.index(found.verdict) > _GRAVITY.index(standing.verdict)
-    return _counted(found if worse else standing, standing, found)
+    graver = GRAVITY.index(found.verdict) > GRAVITY.index(standing.verdict)
+    return _counted(found if graver else standing, standing, found)
 
 
 def _counted(stands: Judgement, before: Judgement | None, found: Judgement) -> Judgement:

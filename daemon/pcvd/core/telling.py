@@ -7,8 +7,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core.case import DIFFERS, IDENTICAL, kernel_of
+from pcvd.core.cause import counted
 from pcvd.core.compare import AGREE, INCONCLUSIVE
-from pcvd.core.model import LOCATIONS, STAGES
+from pcvd.core.model import STAGES, TRACED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +27,6 @@ NAMES = {
 }
 """What people call the stages."""
 
-_TRACED = ("jaxpr", "stablehlo")
 _COMPILED = ("hlo", "llvm", "object", "executable")
 
 
@@ -53,23 +53,10 @@ def _stages(stages: list[str]) -> str:
 
 
 def counts(evidence: object) -> str | None:
-    """What variations showed: `differs in 5 of 5 builds in another order, in 0 of 5 with another hash seed`.
-
-    What flips the artifact comes first.
-    """
+    """What variations showed, as a verdict keeps it: `differs in 5 of 5 builds in another order`."""
     found = evidence if isinstance(evidence, list | tuple) else ()
-    told = [one for one in found if isinstance(one, dict) and one.get("builds")]
-    told.sort(key=lambda one: not one.get("differs"))
-    clauses = [
-        f"{one.get('differs', 0)} of {one['builds']}{'' if place else _builds(one['builds'])}"
-        f" {str(one.get('what') or one.get('variation') or 'otherwise').removeprefix('built ')}"
-        for place, one in enumerate(told)
-    ]
-    return "differs in " + ", in ".join(clauses) if clauses else None
-
-
-def _builds(count: int) -> str:
-    return " build" if count == 1 else " builds"
+    told = counted([one for one in found if isinstance(one, dict)])
+    return f"differs {told}" if told else None
 
 
 # -- what --------------------------------------------------------------------------------------------
@@ -87,8 +74,6 @@ def _what(case: Case) -> Iterator[str]:
         yield from _rest(case, first)
     elif judgement.verdict == AGREE:
         yield from _agreement(case)
-    elif judgement.differing:
-        yield f"{listed(judgement.differing)} differ"
 
 
 def _first(case: Case, stage: str) -> str:
@@ -118,6 +103,8 @@ def _rest(case: Case, first: str) -> Iterator[str]:
     elif output.get("max_abs") is not None and output.get("bitwise") is False:
         within = "within" if output.get("within_tolerance") else "beyond"
         yield f"outputs are at most {output['max_abs']:.3g} apart, {within} tolerance"
+    if count := output.get("unmeasured"):
+        yield f"how far {count} of their leaves {'is' if count == 1 else 'are'} apart is not known"
 
 
 def _agreement(case: Case) -> Iterator[str]:
@@ -125,10 +112,14 @@ def _agreement(case: Case) -> Iterator[str]:
     compared = [stage for stage in STAGES if case.state(stage) == IDENTICAL]
     runs = [name for name in schedules if name != "serial"]
     builds = sum(one.get("builds", 0) for one in schedules.values() if isinstance(one, dict))
-    what = "every stage" if len(compared) in {0, len(STAGES)} else _stages(compared)
-    verb = "are" if 1 < len(compared) < len(STAGES) else "is"
-    yield f"{what} {verb} the same under {listed(['serial', *runs])}"
-    peak = max((one.get("peak_in_flight") or 0 for one in schedules.values()), default=0)
+    if compared:
+        what = "every stage" if len(compared) == len(STAGES) else _stages(compared)
+        verb = "are" if 1 < len(compared) < len(STAGES) else "is"
+        yield f"{what} {verb} the same under {listed(['serial', *runs])}"
+    else:
+        yield "which stages were compared is recorded no more"
+    peaks = [one.get("own_in_flight", one.get("peak_in_flight")) or 0 for one in schedules.values()]
+    peak = max(peaks, default=0)
     yield (
         f"evidence: {builds} builds in the last round, at most {peak} in flight at once;"
         f" {_rounds(case.judgement.evidence)} over these sources"
@@ -147,6 +138,9 @@ def _rounds(evidence: Mapping[str, Any]) -> str:
 
 
 def _where(cause: Mapping[str, Any]) -> str | None:
+    """The sentence about the place, which begins with file and line where they are known; else these."""
+    if cause.get("place"):
+        return str(cause["place"])
     file, line = cause.get("file"), cause.get("line")
     return (f"{file}:{line}" if line else str(file)) if file else None
 
@@ -174,7 +168,7 @@ def _why(case: Case) -> Iterator[str]:
 def _do(case: Case) -> Iterator[str]:
     judgement = case.judgement
     cause = judgement.cause or {}
-    first = judgement.first_stage
+    first = case.stage
     if judgement.failure is not None and judgement.failure.hint:
         yield judgement.failure.hint
     if cause.get("workaround"):
@@ -184,7 +178,7 @@ def _do(case: Case) -> Iterator[str]:
     if first is None or case.pruned:
         return
     yield f"`pcvctl diff {case.target}` shows the difference in full"
-    if first in (*_COMPILED, *_TRACED):
+    if first in (*_COMPILED, *TRACED):
         about = "without pcv, for a bug report to XLA" if first in _COMPILED else "both programs, without pcv"
         yield f"`pcvctl explain {case.target} --repro DIR` writes it down {about}"
 
@@ -205,6 +199,14 @@ def remarks(case: Case) -> Iterator[str]:
         yield f"the builds of {listed(missing)} are gone"
     if any(build.repeats is False for run in case.runs for build in run.of(case.target)):
         yield "one executable gave other bits when it ran again; of its runs only the first one's are kept"
-    if LOCATIONS in case.judgement.differing:
-        yield "source positions differ, which never counts"
+    died = dict.fromkeys(name for run in case.runs for name in run.culprits)
+    if case.target in died and len(died) > 1:
+        yield f"{listed(died)} were under way when their worker ended: which of them ended it is not known"
+    evidence = case.judgement.evidence
+    if count := evidence.get("named_by_type"):
+        yield (
+            f"of what its callbacks hold, {count} object{'s' * (count != 1)} could be told by type alone:"
+            " builds that hold other such objects look alike"
+        )
+    yield from map(str, evidence.get("untried") or ())
     yield from (str(one) for one in (case.judgement.cause or {}).get("remarks") or ())

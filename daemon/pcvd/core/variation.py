@@ -62,12 +62,15 @@ ORDER = Variation("order", "in another order")
 THREAD = Variation("thread", "on a pool's thread", schedule=Schedule("threads", 1))
 HASH_SEED = Variation("hash-seed", "with another hash seed", manner=Manner(zygote="challenger"))
 LAYOUT = Variation("memory-layout", "with another memory layout", manner=Manner(zygote="sibling"))
+AFTER_ITSELF = Variation("after-itself", "right after one of the same target")
 NEIGHBOURS = Variation("neighbours", "built alone")
 DIRECTORY = Variation("directory", "under another path", manner=Manner(zygote="reference", elsewhere=True))
 AFFINITY = Variation("affinity", "on one core")
 
-BETWEEN = (PROCESS, ORDER, THREAD, HASH_SEED, LAYOUT, NEIGHBOURS)
-"""What may be unlike between the reference and a challenger, so what a difference may come from."""
+BETWEEN = (PROCESS, ORDER, AFTER_ITSELF, THREAD, HASH_SEED, LAYOUT, NEIGHBOURS)
+"""What may be unlike between the reference and a challenger, so what a difference may come from. A challenger
+builds a target a second time in one process where there are fewer targets than threads.
+"""
 
 AROUND = (DIRECTORY, AFFINITY)
 """What is alike in all builds of a round: tried where nothing else flips the artifact, or when asked for."""
@@ -105,24 +108,45 @@ class Probe:
         )
 
 
-def probes(
-    variation: Variation, cohort: Sequence[str], targets: Sequence[str], until: str, cpu: int
-) -> list[Probe]:
-    """The builds that try `variation` on `targets`, which were built in `cohort`; none where it cannot apply.
-
-    `until` is the last stage of interest, `cpu` the one that `affinity` leaves.
+def hindrance(variation: Variation, cohort: Sequence[str], cpus: Sequence[int]) -> str | None:
+    """Why `variation` has nothing to change in builds of `cohort` on `cpus` (empty: they can't be chosen), as
+    a clause; None where it has.
     """
+    if variation in {ORDER, NEIGHBOURS} and len(cohort) == 1:
+        return "it is alone in its process already"
+    if variation is AFFINITY and not cpus:
+        return "this system lets nobody choose cores"
+    if variation is AFFINITY and len(cpus) == 1:
+        return "there is one core only"
+    return None
+
+
+def probes(
+    variation: Variation,
+    cohort: Sequence[str],
+    targets: Sequence[str],
+    until: str,
+    cpus: Sequence[int],
+    zygote: str | None = None,
+) -> list[Probe]:
+    """The builds that try `variation` on `targets`, which were built in `cohort`; none where something is in
+    its way (see `hindrance`).
+
+    `until` is the last stage of interest, `cpus` are those that may be used, `zygote` is that of the builds
+    that differed (None: the usual challengers').
+    """
+    if hindrance(variation, cohort, cpus) is not None:
+        return []
     manner = replace(variation.manner, until=until)
     if variation is NEIGHBOURS:
-        if len(cohort) == 1:
-            return []  # it is alone already
         return [Probe(variation, (target,), tuple(arrange(SERIAL, 1, 0)), manner) for target in targets]
     if variation is AFFINITY:
-        manner = replace(manner, affinity=(cpu,))
+        manner = replace(manner, affinity=(min(cpus),))
+    if variation is HASH_SEED and zygote is not None:
+        manner = replace(manner, zygote=zygote)
     slots = tuple(arrange(SERIAL, len(cohort), 0))
-    if variation is ORDER and len(cohort) > 1:
+    if variation is ORDER:
         slots = tuple(slots[place] for place in reordered(len(cohort), 0))
-    elif variation is ORDER:
-        # Alone in its process, a target has no other order; but concurrent schedules build copies of it.
-        slots = (slots[0], Slot(0, 1, 0))
+    if variation is AFTER_ITSELF:
+        slots = tuple(Slot(slot.target, copy, 0) for slot in slots for copy in range(2))
     return [Probe(variation, tuple(cohort), slots, manner)]

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core import leaves
-from pcvd.core.case import REFERENCE, Case, kernel_of, sides
+from pcvd.core.case import REFERENCE, Case, kernel_of, reaches, sides
 from pcvd.core.errors import UsageError
 from pcvd.core.model import LOCATIONS, STAGES, Build, Part
 from pcvd.inquiry.reader import Reader, Unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pcvd.core.distances import Distances
 
 SCHEMA = 1
@@ -67,8 +69,9 @@ def compare(case: Case, reader: Reader, wanted: Wanted) -> dict[str, Any]:
     right = case.differing_build(right_name, stage, left) if stage else None
     document |= {"left": left_name, "right": right_name, "stage": stage}
     if stage is None or right is None:
-        document["equal"] = True
-        document["remarks"] = ["no stage differs"]
+        return document | _alike(case, left, left_name, right_name)
+    if (short := _short(stage, {left_name: left, right_name: right})) is not None:
+        document["remarks"] = [short]
         return document
     comparison = _Comparison(case.distances(), reader, wanted, stage, (left_name, right_name))
     return document | comparison.of(left, right)
@@ -144,6 +147,40 @@ def _differ(left: Build, right: Build, stage: str, wanted: Wanted) -> bool:
     if a is None or b is None:
         return False
     return a.raw != b.raw if wanted.raw else a.canonical != b.canonical
+
+
+def _alike(case: Case, left: Build, left_name: str, right_name: str) -> dict[str, Any]:
+    """What can be said where no stage differs: equal, if both were built and something was compared."""
+    run = case.run(right_name)
+    builds = {left_name: [left], right_name: run.of(case.target) if run is not None else ()}
+    for name, made in builds.items():
+        failure = next((build.failure for build in made if build.failure is not None), None)
+        if failure is not None:
+            return {"remarks": [f"{name} failed: {failure.sentence()}"]}
+    compared = [
+        stage
+        for stage in STAGES
+        if all(
+            artifact is not None and artifact.canonical is not None
+            for made in builds.values()
+            for artifact in [build.artifact(stage) for build in made] or [None]
+        )
+    ]
+    if not compared:
+        return {"remarks": [f"{left_name} and {right_name} have no stage in common that could be compared"]}
+    whole = all(reaches(build, STAGES[-1]) for made in builds.values() for build in made)
+    only = "" if whole else f"; further than {compared[-1]} they were not both built"
+    return {"equal": True, "remarks": [f"no stage differs{only}"]}
+
+
+def _short(stage: str, builds: Mapping[str, Build]) -> str | None:
+    """Why two builds can't be compared at `stage`, which one of them never came to; or None."""
+    for name, build in builds.items():
+        if not reaches(build, stage):
+            if build.failure is not None:
+                return f"{name} failed: {build.failure.sentence()}"
+            return f"{name} was not built as far as {stage}"
+    return None
 
 
 # -- comparing ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ _BASELINE = "again"
 _SUSPECTS = {
     "compile-order": ("after-itself", "order", "alone"),
     "order": ("order", "alone", "after-itself"),
+    "after-itself": ("after-itself", "order"),
     "neighbours": ("alone", "order"),
     "thread": ("thread", "race"),
     "schedule": ("race", "thread", "order"),
@@ -27,6 +28,7 @@ _SUSPECTS = {
     "memory-layout": ("memory-layout",),
     "affinity": ("affinity",),
     "process": ("hash-seed", "memory-layout", "after-itself"),
+    "random": (),
 }
 """Per kind of cause, the conditions that are tried first."""
 
@@ -67,7 +69,7 @@ def plan(case: Case, entries: list[str], run: Run, kind: str) -> tuple[dict[str,
 def _other_order(case: Case, entries: list[str]) -> list[int]:
     """The order of a run that has another one, of one that differs if there is such; else a rotated one."""
     usual = list(range(len(entries)))
-    states = case.states(case.judgement.first_stage or STAGES[-1])
+    states = case.states(case.stage or STAGES[-1])
     for run in sorted(case.challengers(), key=lambda run: states.get(run.schedule) != DIFFERS):
         order = [entries.index(entry) for entry in dict.fromkeys(run.order) if entry in entries]
         if sorted(order) == usual and order != usual:
@@ -77,7 +79,7 @@ def _other_order(case: Case, entries: list[str]) -> list[int]:
 
 def _crowd(case: Case, entries: list[str]) -> tuple[int, list[int]]:
     """How many threads built at once where the target differed, and in which order."""
-    first = case.judgement.first_stage or STAGES[-1]
+    first = case.stage or STAGES[-1]
     for name, state in case.states(first).items():
         run = case.run(name)
         if state == DIFFERS and run is not None and run.peak_in_flight > 1 and name.startswith("threads:"):

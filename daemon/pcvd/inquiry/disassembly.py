@@ -50,7 +50,9 @@ def contents(name: str, data: bytes) -> list[str]:
 
 
 def _through(commands: Mapping[str, tuple[str, ...]], name: str, data: bytes) -> list[str]:
-    wanted = [tool for tool in _TOOLS.get(Path(name).suffix, _USUAL) if tool in commands]
+    special = [tool for tool in _TOOLS.get(Path(name).suffix, ()) if tool in commands]
+    # Whatever it is for, it is an ELF file: sections and symbols can be shown without knowing its machine.
+    wanted = special or _USUAL
     installed = [tool for tool in wanted if shutil.which(tool)]
     reason = (
         f"no disassembler is installed ({' or '.join(wanted)}): sizes and digests are all there is to tell"

@@ -36,7 +36,7 @@ def text(case: Case, manifest: dict[str, Any], remarks: list[str]) -> str:
 def _title(case: Case, manifest: dict[str, Any]) -> str:
     if manifest["shows"] == "tracing":
         return "tracing it gives different programs"
-    return f"one program, and {telling.NAMES[case.judgement.first_stage or 'hlo']} differs"
+    return f"one program, and {telling.NAMES[case.stage or 'hlo']} differs"
 
 
 def _facts(case: Case) -> Iterator[str]:

@@ -29,7 +29,6 @@ QUESTIONS = ("explain", "diff", "history", "repro")
 """What can be asked; the names of the daemon's routes."""
 
 _EXCERPT_LINES, _EXCERPT_WIDTH = 12, 88
-_TOLERATED = ("llvm", "object", "executable")
 _LONGEST_HISTORY = 10_000
 
 
@@ -154,7 +153,8 @@ class Inquiry:
         try:
             return pcv_settings.load(self._root).tolerate, []
         except SettingsError:
-            return _TOLERATED, ["the settings cannot be read: what is tolerated is told by the default"]
+            usual = pcv_settings.Settings(self._root, "").tolerate
+            return usual, ["the settings cannot be read: what is tolerated is told by the default"]
 
     def _readings(self, pairs: Iterable[Pair]) -> dict[Pair, Reading]:
         return {

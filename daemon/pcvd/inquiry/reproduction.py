@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcvd.core.case import DIFFERS, REFERENCE, Case
 from pcvd.core.errors import UsageError
+from pcvd.core.model import TRACED
 from pcvd.inquiry import conditions, page
 from pcvd.inquiry.reader import Reader, Unreadable
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pcvd.core.model import Build, Run
 
 SCHEMA = 1
-_TRACED = ("jaxpr", "stablehlo")
 _MOST_NEIGHBOURS = 8
 _DEFINITION = re.compile(r"^#loc\d*(?: = loc\(.*\))?\n?", re.MULTILINE)
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
@@ -32,7 +32,7 @@ def files(case: Case, reader: Reader) -> dict[str, Any]:
 
     Raises UsageError where nothing differs, or what is needed of it is gone.
     """
-    first = case.judgement.first_stage
+    first = case.stage
     if first is None:
         raise UsageError(
             f"nothing differs in {case.target}'s last round ({case.judgement.verdict})",
@@ -44,7 +44,7 @@ def files(case: Case, reader: Reader) -> dict[str, Any]:
             hint="check the target again, then ask again",
         )
     remarks: list[str] = []
-    made = _tracing(case, reader, first) if first in _TRACED else _compiling(case, reader, first, remarks)
+    made = _tracing(case, reader, first) if first in TRACED else _compiling(case, reader, first, remarks)
     manifest = made.pop("repro.json")
     return {
         "schema": SCHEMA,

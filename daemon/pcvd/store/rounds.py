@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from pcvd.core.compare import GRAVITY, INCONCLUSIVE
 from pcvd.core.model import digest
 from pcvd.store import runs, targets
 from pcvd.store.codec import encode, row
@@ -21,7 +22,6 @@ _INSERT_VERDICT = """
     INSERT INTO verdicts (round, target, verdict, reason, first_stage, differing, detail, checked_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-_GRAVITY = {"diverged": 4, "unstable": 3, "inconclusive": 2, "equivalent": 1, "agree": 0}
 
 
 async def insert(connection: aiosqlite.Connection, done: RoundRecord) -> int:
@@ -48,9 +48,11 @@ async def explain(
     tried: tuple[Run, ...],
     now: str,
 ) -> None:
-    """Put judgements of round `number` in the place of those that did not know the cause, and add the runs of
-    the variations that were `tried`.
+    """Put judgements of round `number` in the place of those that did not know the cause, and the runs of the
+    variations that were `tried` in the place of those of earlier tries: of two runs of one name, one would
+    be shown here and the other there.
     """
+    await runs.remove(connection, number, [run.schedule for run in tried])
     known = await targets.ids(connection, (build.target for run in tried for build in run.builds), now)
     await _insert_environments(connection, list(_environments(tried)), now)
     await runs.insert(connection, number, tried, known)
@@ -85,10 +87,12 @@ def _entries(done: RoundRecord) -> Iterable[str]:
 
 def _outcome(judgements: tuple[Judgement, ...]) -> str:
     # A round that judged nothing is no agreement.
+    # One that judged otherwise than verdicts are called is the table's to refuse.
+    words = {verdict: place for place, verdict in enumerate(GRAVITY)}
     return max(
         (found.verdict for found in judgements),
-        key=lambda word: _GRAVITY.get(word, 5),
-        default="inconclusive",
+        key=lambda word: words.get(word, len(words)),
+        default=INCONCLUSIVE,
     )
 
 

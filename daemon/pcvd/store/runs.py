@@ -12,7 +12,7 @@ from pcvd.core.model import Artifact, Build, Failure, Part, Run, digest
 from pcvd.store.codec import decode, encode, row, strings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import aiosqlite
 
@@ -65,6 +65,13 @@ async def insert(
             for stage_id, _, artifact in stages
             for place, part in enumerate(artifact.parts)
         ),
+    )
+
+
+async def remove(connection: aiosqlite.Connection, number: int, names: Sequence[str]) -> None:
+    """Remove the runs of a round that have these names, with all that they built."""
+    await connection.executemany(
+        "DELETE FROM runs WHERE round = ? AND schedule = ?", [(number, name) for name in names]
     )
 
 

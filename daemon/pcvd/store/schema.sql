@@ -50,7 +50,7 @@ CREATE TABLE runs ( -- One schedule carried out over a round's cohort.
     environments   TEXT NOT NULL,    -- JSON list: digest of each worker's environment
     culprits       TEXT NOT NULL,    -- JSON list: targets in flight when a worker died or ran past a deadline
     peak_in_flight INTEGER NOT NULL, -- the largest number of builds under way at one moment
-    wall_ns        INTEGER NOT NULL  -- nanoseconds from the first build's start to the last one's end
+    wall_ns        INTEGER NOT NULL  -- nanoseconds during which builds were under way
 ) STRICT;
 
 CREATE INDEX runs_round ON runs (round);

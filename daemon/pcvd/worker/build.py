@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from pcvd.core.model import STAGES
+from pcvd.core.model import STAGES, TRACED
 from pcvd.worker import jaxnames
 from pcvd.worker.blame import blame
 
@@ -48,7 +48,7 @@ class Recipe:
     @property
     def compiles(self) -> bool:
         """Whether the build goes beyond lowering."""
-        return self.until not in {"jaxpr", "stablehlo"}
+        return self.until not in TRACED
 
     @property
     def runs(self) -> bool:

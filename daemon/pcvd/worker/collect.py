@@ -13,7 +13,7 @@ import numpy as np
 
 from pcvd.core import mlir
 from pcvd.core.canonical import Context, canonicalize
-from pcvd.core.model import LINES, LOCATIONS, PASSES, Artifact, Part
+from pcvd.core.model import BY_TYPE, LINES, LOCATIONS, PASSES, Artifact, Part
 from pcvd.core.programs import Program
 from pcvd.worker import identity, jaxnames
 
@@ -123,9 +123,10 @@ class Collector:
             self._part("jaxpr", "jaxpr.txt", str(jaxpr).encode(errors="backslashreplace")),
             self._value("signature.txt", identity.signature(traced).encode(errors="backslashreplace")),
         ]
-        named = identity.callables(jaxpr)
+        named, by_type = identity.callables(jaxpr)
         if named:
-            parts.append(self._value("callables.txt", named.encode(errors="backslashreplace")))
+            label = f"{by_type}{BY_TYPE}" if by_type else ""
+            parts.append(self._value("callables.txt", named.encode(errors="backslashreplace"), label))
         # The text leaves array constants out: two traces that drew different random numbers would look alike.
         constants = [
             constant for inner in jaxnames.inner_jaxprs(jaxpr) for constant in getattr(inner, "consts", ())
@@ -142,7 +143,8 @@ class Collector:
 
     def _lines(self, traced: Any) -> list[Part]:
         text = jaxnames.with_source_lines(traced.jaxpr)
-        return [self._part(LINES, "jaxpr.txt", text.encode())]
+        # By the jaxpr's rules: an address, or a set's order, is no more of a difference with lines beside it.
+        return [self._part("jaxpr", "jaxpr.txt", text.encode(errors="backslashreplace"))]
 
     def _files(
         self,

@@ -30,7 +30,7 @@ def distance(
 
     A value that is a NaN or an infinity on one side only is infinitely far away, in every measure. Complex
     numbers are as far apart in ULPs as the farther of their parts; integers, flags and keys have no ULPs, and
-    keys no distance at all.
+    keys no distance at all. Integers and flags don't round, so no part of them is tolerated as rounding is.
     """
     label = other.label
     far = OutputDelta(schedule, other.name, label, False, digest=other.canonical)
@@ -64,7 +64,9 @@ def distance(
         apart: NDArray[np.float64] = _apart(a, b)
         scale = _magnitude(a)
         relative = np.where(apart == 0, 0.0, np.where(scale > 0, apart / scale, np.inf))
-        within = bool(np.all((apart == 0) | (np.isfinite(apart) & (apart <= atol + rtol * scale))))
+        rounds = jnp.issubdtype(a.dtype, jnp.inexact)
+        most = atol + rtol * scale if rounds else atol
+        within = bool(np.all((apart == 0) | (np.isfinite(apart) & (apart <= most))))
     return replace(
         far,
         max_abs=float(np.max(apart)),

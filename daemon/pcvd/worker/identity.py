@@ -7,8 +7,8 @@ byte code, constants, defaults and captured values. Where it stands in its file 
 
 What changes by itself is not looked into: a list or a dict that a callback captured may be the log it writes
 to, and then it differs from one build of a process to the next. Such things, and all objects that this module
-does not know, are named by their type alone. Values that a pytree holds as static data are looked into: JAX
-compares them as well.
+does not know, are named by their type alone, and counted. Values that a pytree holds as static data are
+looked into: JAX compares them as well.
 """
 
 from __future__ import annotations
@@ -56,19 +56,24 @@ def described(value: Any) -> str:
     return f"{_without_addresses(str(value))}\n{of(value)}"
 
 
-def callables(jaxpr: Any) -> str:
+def callables(jaxpr: Any) -> tuple[str, int]:
     """One line for each parameter of an equation that its text can't be trusted to tell: where, and its name.
+    And how many objects that the user's callbacks hold are named by their type alone.
 
     Whatever JAX prints with an address or a set in hash order is listed, texts of the user's that only look
     like one included, so that what the rules drop from the jaxpr's text hides nothing.
     """
-    return "".join(
-        f"{place}/{number} {equation.primitive}.{parameter}: {of(value)}\n"
-        for place, inner in enumerate(jaxnames.inner_jaxprs(jaxpr))
-        for number, equation in enumerate(inner.eqns)
-        for parameter, value in sorted(equation.params.items())
-        if _differs_in_print(value)
-    )
+    lines, by_type = [], 0
+    for place, inner in enumerate(jaxnames.inner_jaxprs(jaxpr)):
+        for number, equation in enumerate(inner.eqns):
+            for parameter, value in sorted(equation.params.items()):
+                if _differs_in_print(value):
+                    walk = _Walk()
+                    name = walk.name(value)
+                    lines.append(f"{place}/{number} {equation.primitive}.{parameter}: {name}\n")
+                    # What other parameters refer to besides is traced, and stands in the jaxpr.
+                    by_type += walk.by_type * ("callback" in str(equation.primitive))
+    return "".join(lines), by_type
 
 
 def signature(traced: Any) -> str:
@@ -110,6 +115,8 @@ class _Walk:
     """
 
     def __init__(self) -> None:
+        self.by_type = 0
+        """How many objects were named by their type alone."""
         self._open: set[int] = set()
         self._functions: dict[types.FunctionType, str] = {}
         self._left = _MOST
@@ -127,7 +134,7 @@ class _Walk:
         try:
             return self._looked_into(value, captured)
         except Exception:  # objects of the user's making may refuse any question
-            return _typename(value)
+            return self._by_type(value)
         finally:
             self._depth -= 1
             self._open.discard(id(value))
@@ -145,11 +152,15 @@ class _Walk:
                 return found
         if dataclasses.is_dataclass(value):
             return self._record(value, captured)
+        return self._by_type(value)
+
+    def _by_type(self, value: Any) -> str:
+        self.by_type += 1
         return _typename(value)
 
     def _container(self, value: Any, captured: bool) -> str:
         if captured and isinstance(value, list | set | dict):
-            return _typename(value)
+            return self._by_type(value)
         if isinstance(value, dict):
             pairs = [f"{self.name(key)}: {self.name(one)}" for key, one in value.items()]
             return f"{_typename(value)}{{{', '.join(sorted(pairs))}}}"
@@ -168,7 +179,7 @@ class _Walk:
 
     def _record(self, value: Any, captured: bool) -> str:
         if captured and not value.__dataclass_params__.frozen:
-            return _typename(value)
+            return self._by_type(value)
         # What a dataclass leaves out of its comparison is no part of what it is.
         fields = [
             f"{field.name}={self.name(getattr(value, field.name), captured=captured)}"
@@ -224,7 +235,7 @@ class _Walk:
         except ValueError:
             return "<empty>"
         if changes:
-            return _typename(held)
+            return self._by_type(held)
         return self.name(held, captured=not jaxnames.captures_for_good(function))
 
 

@@ -178,15 +178,69 @@ def count(text: str, what: str) -> int:
 
 
 def artifacts_of(executable: Any, folder: Path) -> Artifacts:
-    """Digests by name: the optimized HLO, and each file of LLVM IR and machine code."""
-    found = {"optimized HLO": digest("\n".join(one.to_string() for one in executable.hlo_modules()).encode())}
+    """Digests by name: the optimized HLO, and each file of LLVM IR and machine code. Names and numbers that
+    the compiler makes up are given out anew: they say nothing of what it made.
+    """
+    modules = "\n".join(named_anew(printed(one)) for one in executable.hlo_modules())
+    found = {"optimized HLO": digest(modules.encode())}
     for path in sorted(folder.iterdir()):
         if path.suffix in KEPT:
             data = path.read_bytes()
             if path.suffix == ".ll":  # these lines name the file it was parsed from
                 data = re.sub(rb"(?m)^(; ModuleID = |source_filename = ).*$", rb"\1", data)
+                data = renumbered(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
             found[NUMBERED.sub("", path.name)] = digest(data)
     return found
+
+
+def printed(module: Any) -> str:
+    """An HLO module as text: constants in full, which the usual text leaves out, and no source positions."""
+    try:
+        from jaxlib import _hlo
+
+        options = _hlo.HloPrintOptions()
+    except (ImportError, AttributeError):  # of a version that keeps them elsewhere
+        return str(module.to_string())
+    options.print_large_constants = True
+    options.print_metadata = False
+    return str(module.to_string(options))
+
+
+def named_anew(text: str) -> str:
+    """HLO with instructions and computations named as they come."""
+    text = re.sub(  # parameters in a computation's head have no %
+        r"(?m)^(?:ENTRY )?%[\w.-]+ \(.*\{$",
+        lambda head: re.sub(r"(?<=[( ])([A-Za-z_][\w.-]*)(?=: )", r"%\1", head[0]),
+        text,
+    )
+    names: dict[str, str] = {}
+    return re.sub(
+        r'"(?:[^"\\\n]|\\.)*"|%([A-Za-z_][\w.-]*)',
+        lambda found: names.setdefault(found[1], f"%{len(names)}") if found[1] else found[0],
+        text,
+    )
+
+
+def renumbered(text: str) -> str:
+    """LLVM IR with metadata nodes (!7) numbered as they are used."""
+    lines = text.split("\n")
+    reference = re.compile(r'"[^"\n]*"|;[^\n]*|!(\d+)\b')
+    nodes = {found[1]: line for line in lines if (found := re.match(r"!(\d+) = ", line))}
+    numbers: dict[str, int] = {}
+    ahead = [line for line in lines if not re.match(r"!\d+ = ", line)]
+    for line in ahead:  # grows by the nodes that it comes to
+        for found in reference.finditer(line):
+            if found[1] and found[1] not in numbers:
+                numbers[found[1]] = len(numbers)
+                ahead.append(nodes.get(found[1], ""))
+    if set(numbers) != set(nodes):
+        return text  # no whole module, or nodes that nobody uses
+
+    def anew(line: str) -> str:
+        return reference.sub(lambda found: f"!{numbers[found[1]]}" if found[1] else found[0], line)
+
+    others = [anew(line) for line in lines if not re.match(r"!\d+ = ", line)]
+    return "\n".join([*others, *sorted(anew(line) for line in nodes.values())])
 
 
 def digest(data: bytes) -> str:
