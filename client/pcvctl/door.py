@@ -26,6 +26,10 @@ class DoorError(Trouble):
     """The daemon refused, gave no answer, or gave one that makes no sense."""
 
 
+class _HungUp(DoorError):
+    """The daemon closed the connection before it said a word."""
+
+
 class NoDaemon(DoorError):  # a plain fact for most commands, not an error
     """Nobody listens at the daemon's socket."""
 
@@ -68,25 +72,36 @@ def ask(
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     request = head.encode("ascii") + b"\r\n" + (body or b"")
     deadline = None if timeout is None else time.monotonic() + timeout
-    # A daemon whose records were removed begins anew, and answers at the same socket once it has.
-    while (response := _asked(path, request, deadline, timeout)).status == _BEGINNING:
+    # A daemon whose records were removed begins anew, and answers at the same socket once it has. Whoever
+    # came in just before is hung up on, and may ask once more what does not change anything.
+    patient = method == "GET"
+    while True:
+        try:
+            response = _asked(path, request, deadline, timeout)
+        except _HungUp:
+            if not patient:
+                raise
+            patient = False
+        else:
+            if response.status != _BEGINNING:
+                return response
         time.sleep(_PAUSE_S)
-    return response
 
 
 def _asked(path: str, request: bytes, deadline: float | None, timeout: float | None) -> Response:
     link = _connect(path, deadline)
+    reader = _Reader(link, deadline)
     try:
         _grant(link, deadline)
         link.sendall(request)
-        return _Reader(link, deadline).response()
+        return reader.response()
     except TimeoutError:
         raise DoorError(
             f"the daemon{_pid(link)} gave no answer within {timeout:g} s",
             "`pcvctl logs` shows what it last did; if it hangs, end that process and run `pcvctl start`",
         ) from None
     except OSError as error:
-        raise _broken_off(error.strerror or str(error)) from None
+        raise _broken_off(error.strerror or str(error), begun=reader.begun) from None
     finally:
         link.close()
 
@@ -153,8 +168,9 @@ def _pid(link: _socket.socket) -> str:
         return ""
 
 
-def _broken_off(why: str) -> DoorError:
-    return DoorError(
+def _broken_off(why: str, *, begun: bool = True) -> DoorError:
+    kind = DoorError if begun else _HungUp
+    return kind(
         f"the daemon broke off its answer: {why}", "it may have ended: see `pcvctl logs`, then `pcvctl start`"
     )
 
@@ -169,12 +185,13 @@ def _nonsense(what: str) -> DoorError:
 class _Reader:
     """Takes one answer off a socket, in whatever pieces it arrives."""
 
-    __slots__ = ("buffer", "deadline", "link")
+    __slots__ = ("begun", "buffer", "deadline", "link")
 
     def __init__(self, link: _socket.socket, deadline: float | None) -> None:
         self.link = link
         self.deadline = deadline
         self.buffer = bytearray()
+        self.begun = False
 
     def response(self) -> Response:
         status, headers = self.head()
@@ -221,9 +238,8 @@ class _Reader:
             if len(self.buffer) >= _HEAD_LIMIT:
                 raise _nonsense(f"a head of more than {_HEAD_LIMIT} bytes")
             if not self.more():
-                raise _broken_off(
-                    "it closed the connection" if self.buffer else "it closed the connection without a word"
-                )
+                said = "" if self.begun else " without a word"
+                raise _broken_off(f"it closed the connection{said}", begun=self.begun)
         taken = bytes(self.buffer[:at])
         del self.buffer[: at + len(mark)]
         return taken
@@ -245,6 +261,7 @@ class _Reader:
         _grant(self.link, self.deadline)
         piece = self.link.recv(262144)
         self.buffer += piece
+        self.begun = self.begun or bool(piece)
         return bool(piece)
 
 

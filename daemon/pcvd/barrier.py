@@ -46,6 +46,11 @@ class Barrier:
             path.unlink(missing_ok=True)
         return True
 
+    def others(self, paths: Iterable[str]) -> frozenset[str]:
+        """Those of `paths` that are not the barrier's own."""
+        folder = str(self._folder)
+        return frozenset(path for path in paths if path != folder and not path.startswith(f"{folder}/"))
+
     def told(self, paths: Iterable[str]) -> None:
         """The watcher has told of `paths`, and of all that was saved before, and that has been taken in."""
         for path in paths:

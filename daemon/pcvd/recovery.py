@@ -30,8 +30,8 @@ async def known(
     files: Files,
     root: str,
     schedules: Sequence[str] = (),
-) -> tuple[Known, ...]:
-    """The remembered verdicts for the plan.
+) -> tuple[tuple[Known, ...], dict[str, str | None]]:
+    """The remembered verdicts for the plan, and the present digests of the files that they rest on.
 
     `premises` are the present ones (none where they can't be had: then all are stale); `environment` is
     that of worker processes; file names are told relative to `root`. A verdict that rests on fewer than
@@ -56,7 +56,7 @@ async def known(
         other = next((read for read in standing.reads if not holds(read)), None)
         return None if other is None else _changed(other, present.get((other.kind, other.name)), root)
 
-    return tuple(
+    remembered = tuple(
         Known(
             standing.target,
             standing.judgement.verdict,
@@ -68,6 +68,7 @@ async def known(
         )
         for standing in standings
     )
+    return remembered, digests
 
 
 def _changed(read: Read, now: str | None, root: str) -> str:

@@ -80,7 +80,7 @@ class Service:
         self._publish_at = 0.0
         self._files = Files()
         self._settings = LiveSettings(settings, self._files)
-        self._plan = Plan(eager=eager)
+        self._plan = Plan(eager=eager, root=settings.root)
         self._board = Board(settings.root)
         self._premises = Premises()
         self._orders = Orders(settings, store, blobs, self._files, self._premises, open_builders)
@@ -264,19 +264,18 @@ class Service:
             present = ()
         settings = self._settings.current
         environment = worker_environment(settings.env, settings.platform)
-        known = await recovery.known(
+        known, digests = await recovery.known(
             standings, present, environment, self._files, settings.root, settings.schedules
         )
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
-        for one in known:
-            self._changes.know(one.reads)
+        self._changes.know(digests)
         declaring = await asyncio.to_thread(self._watch.declaring)
         return [events.Recovered(known, frozenset(declaring)), events.Declared(self._settings.targets)]
 
     async def _understand(self, taken: Happening) -> list[events.Event]:
         match taken:
             case Changed(paths):
-                return await self._saved(paths)
+                return await self._saved(self._barrier.others(paths))
             case Look(covered):
                 unseen = self._changes.unseen(self._plan, self._watch) if covered else None
                 return await self._changes.looked(self._plan, unseen)
@@ -322,7 +321,7 @@ class Service:
                 self._board.amend(judgement)
 
     async def _saved(self, paths: frozenset[str]) -> list[events.Event]:
-        saved = await self._changes.saved(paths, self._plan, self._watch)
+        saved = await self._changes.saved(paths, self._plan, self._watch) if paths else None
         if saved is None:
             return []
         for file in saved.gone:

@@ -100,10 +100,25 @@ def test_what_is_no_http_makes_no_sense(path, listen, answer):
         door.ask(path, "GET", "/", timeout=30)
 
 
-def test_closing_without_a_word(path, listen):
-    listen(path, lambda request: b"")
+@pytest.mark.parametrize(("method", "times"), [("GET", 2), ("POST", 1)])
+def test_closing_without_a_word(path, listen, method, times):
+    listener = listen(path, lambda request: b"")
     with pytest.raises(DoorError, match="without a word"):
+        door.ask(path, method, "/", timeout=30)
+    assert len(listener.requests) == times
+
+
+def test_whoever_is_hung_up_on_asks_once_more(path, listen):
+    answers = [b"", OK]
+    listen(path, lambda request: answers.pop(0))
+    assert door.ask(path, "GET", "/", timeout=30).status == 200
+
+
+def test_an_answer_broken_off_is_not_asked_for_again(path, listen):
+    listener = listen(path, lambda request: b"HTTP/1.1 200")
+    with pytest.raises(DoorError, match=r"closed the connection$"):
         door.ask(path, "GET", "/", timeout=30)
+    assert len(listener.requests) == 1
 
 
 def test_a_daemon_that_hangs_is_named(path, listen):

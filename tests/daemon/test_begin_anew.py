@@ -50,7 +50,7 @@ def test_another_database_in_its_place_is_read(project, fresh, tmp_path):
     kept = shutil.copytree(project.path(".pcv"), tmp_path / "kept")
     project.start()
     project.write("models/second.py", "def model(x):\n    return x - 5.0\n")
-    project.json("wait", code=0)
+    fresh(project)
     shutil.rmtree(project.path(".pcv"))
     shutil.copytree(kept, project.path(".pcv"))
     fresh(project)

@@ -48,7 +48,7 @@ NAMES = ("importing", "listing", "looking", "plain", "running")
 @pytest.fixture(scope="module")
 def project(new_project, fresh):
     targets = [f'[[target]]\nentry = "models/{name}.py:model"\nargs = ["f32[4]"]' for name in NAMES]
-    made = new_project({**FILES, "models/plain.txt": ""})
+    made = new_project(FILES)
     made.write("pcv.toml", "\n".join([*(line.strip() for line in SETTINGS.splitlines()), *targets]))
     made.start()
     fresh(made)
@@ -61,21 +61,26 @@ def rebuilt(project, after):
     """Have something done to the files; the models that were judged again, all of which agree."""
 
     def change(do, *expected):
-        wanted, before = {f"models/{name}.py:model" for name in expected}, len(project.rounds())
+        wanted, before = {f"models/{name}.py:model" for name in expected}, moments(project.json("status"))
 
-        def judged():
-            return {entry for _, cohort in project.rounds()[before:] for entry in cohort}
+        def judged(document):
+            return {entry for entry, at in moments(document).items() if at != before[entry]}
 
         def holds(one):
             idle = one["daemon"]["state"] == "idle" and all(target["fresh"] for target in one["targets"])
-            return idle and wanted <= judged()
+            return idle and wanted <= judged(one)
 
         with after(project, holds) as seen:
             do()
         assert {target["verdict"] for target in seen[-1]["targets"]} == {"agree"}
-        assert judged() == wanted
+        assert judged(seen[-1]) == wanted
 
     return change
+
+
+def moments(document):
+    """When each target was judged, or its verdict found to stand."""
+    return {one["target"]: one["checked_at"] for one in document["targets"]}
 
 
 def test_a_module_that_shadows_an_imported_one(project, rebuilt):
@@ -125,15 +130,13 @@ def test_nothing_is_built_over_and_over(project, fresh):
 
 
 def test_what_happened_while_no_daemon_ran_is_found(project, fresh):
+    before = moments(fresh(project))
     project.pcvctl("stop")
-    rounds = len(project.rounds())
     project.start()
-    fresh(project)
-    assert len(project.rounds()) == rounds  # nothing happened, not even for the program that ran
+    assert moments(fresh(project)) == before  # nothing happened, not even for the program that ran
     project.pcvctl("stop")
     project.write("pk.py", "VALUE = 3.0\n")
     project.write("data/five.txt", "")
     project.start()
-    fresh(project)
-    judged = {entry for _, cohort in project.rounds()[rounds:] for entry in cohort}
+    judged = {entry for entry, at in moments(fresh(project)).items() if at != before[entry]}
     assert judged == {f"models/{name}.py:model" for name in ("importing", "listing", "running")}

@@ -6,10 +6,13 @@ import asyncio
 
 import pytest
 
+from pcvd.barrier import Barrier
 from pcvd.board import Board
+from pcvd.changes import Changes
 from pcvd.core.errors import SetupError
 from pcvd.core.plan import Plan
 from pcvd.desk import Desk
+from pcvd.files import Files
 from pcvd.pulse import Pulse
 from pcvd.store import Store, StoreGone
 
@@ -36,7 +39,9 @@ def test_when_the_loop_ends(tmp_path, question, removed):
     async def scenario():
         async with Store.open(str(path)) as store:
             pulse = Pulse()
-            desk = Desk(str(tmp_path), Plan(), Board(str(tmp_path)), store, pulse)
+            root = str(tmp_path)
+            changes, barrier = Changes(root, Files()), Barrier(str(tmp_path / "cookies"))
+            desk = Desk(root, Plan(), Board(root), store, pulse, changes, barrier)
             waiting = asyncio.ensure_future(ASKED[question](desk))
             for _ in range(10):
                 await asyncio.sleep(0)

@@ -89,14 +89,8 @@ def saying(**versions):
         (None, "cannot start"),
         ("#!/bin/sh\necho nonsense\nexit 3\n", "exit status 3"),
         ("#!/bin/sh\necho 'no such module' >&2\nexit 1\n", "no such module"),
-        (
-            (saying(jax=None), "has no JAX"),
-            "has no JAX",
-        ),
-        (
-            saying(numpy=None),
-            "has no NumPy",
-        ),
+        (saying(jax=None), "has no JAX"),
+        (saying(numpy=None), "has no NumPy"),
         ("#!/bin/sh\necho hello\n", "python"),
     ],
 )

@@ -40,7 +40,10 @@ def stale(tmp_path):
             TargetSpec("m.py:f"), Judgement("m.py:f", "agree"), "2026-01-01T00:00:00Z", (*rest, *changed),
             "e", ("m.py:f",), (),
         )  # fmt: skip
-        (known,) = asyncio.run(recovery.known([standing], premises, {"COLOR": "red"}, Files(), str(tmp_path)))
+        (known,), digests = asyncio.run(
+            recovery.known([standing], premises, {"COLOR": "red"}, Files(), str(tmp_path))
+        )
+        assert digests.keys() == known.reads.keys()
         return known.stale
 
     return ask

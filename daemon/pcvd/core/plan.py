@@ -59,12 +59,14 @@ _PRESSING = (Rank.ASKED, Rank.SAVED)
 class Plan:
     """What has to be built, and when."""
 
-    def __init__(self, *, eager: bool = True) -> None:
-        """`eager`: build what is new or stale by itself, not only what is asked for."""
+    def __init__(self, *, eager: bool = True, root: str = "") -> None:
+        """`eager`: build what is new or stale by itself, not only what is asked for. `root`: the folder that
+        files are named relative to in what is told of them.
+        """
         self._eager = eager
         self._surveyed = False
         self._news: set[str] = set()
-        self._roster = Roster(self._news)
+        self._roster = Roster(self._news, root)
         self._sources = Dependencies()
         """What the discovery in each model file read."""
         self._wishes = Wishes(self._news)
@@ -319,7 +321,7 @@ class Plan:
                 self._roster.outdate(entry)
                 # Where it is built already, whether the build has seen the save its end will tell.
                 if self._under_way.judging(entry) is None:
-                    self._want(entry, f"{path} was saved", Rank.SAVED)
+                    self._want(entry, self._roster.saved(path), Rank.SAVED)
         if readers:
             self._told[path] = digest
         return news
@@ -405,7 +407,7 @@ class Plan:
         for path, digest in running.meanwhile.items():
             for entry in sorted(self._roster.read.readers(path).intersection(running.cohort)):
                 if self._roster.read.digest(entry, path) != digest:
-                    touched.setdefault(entry, Wish(f"{path} was saved", self._events, Rank.SAVED))
+                    touched.setdefault(entry, Wish(self._roster.saved(path), self._events, Rank.SAVED))
         for entry, wish in touched.items():
             if entry in self._roster:
                 self._roster.outdate(entry)

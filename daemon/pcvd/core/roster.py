@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pcvd.core import looks
 from pcvd.core.compare import AGREE, DIVERGED, EQUIVALENT, INCONCLUSIVE, UNSTABLE
 from pcvd.core.dependencies import Dependencies
 
@@ -53,9 +54,12 @@ class Target:
 class Roster:
     """Targets by their entry. Methods that change what exists tell which targets are to be built, and why."""
 
-    def __init__(self, news: set[str]) -> None:
-        """`news` is told of every target that comes, goes, or becomes fresh or stale."""
+    def __init__(self, news: set[str], root: str = "") -> None:
+        """`news` is told of every target that comes, goes, or becomes fresh or stale. Files are named
+        relative to `root`.
+        """
         self._news = news
+        self._root = f"{root.rstrip('/')}/" if root else ""
         self.read = Dependencies()
         """Who read which file when it was last built."""
         self._targets: dict[str, Target] = {}
@@ -100,12 +104,18 @@ class Roster:
         """What is remembered and was not declared again."""
         return tuple(known.spec for known in self._memory.values())
 
+    def saved(self, path: str) -> str:
+        """That a file was saved, as the reason for something."""
+        if path.endswith(looks.TREE):
+            return f"something below {looks.folder_of(path)} was saved"
+        return f"{path.removeprefix(self._root)} was saved"
+
     def unlearn(self, changes: Mapping[str, str | None]) -> None:
         """What is remembered of a target that is not declared again yet is stale where a file is another."""
         for entry, known in self._memory.items():
             saved = (path for path, digest in changes.items() if known.reads.get(path, digest) != digest)
             if path := next(saved, None):
-                self._memory[entry] = replace(known, stale=f"{path} was saved")
+                self._memory[entry] = replace(known, stale=self.saved(path))
 
     # -- declarations ------------------------------------------------------------------------------
 
