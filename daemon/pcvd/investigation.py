@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _AT_ONCE = 2
-_MOST_BUILDS = 5
-"""How often the deciding variation is tried, and nothing changed at all, so that chance shows."""
+_MOST_BUILDS, _MOST_UNSETTLED = 5, 10
+"""How often the deciding variation is tried, and nothing changed at all, so that chance shows; and how often
+where that settles nothing.
+"""
 _REPEAT_FOR_S = 4.0
 """After this long nothing is repeated more than once, however long that takes."""
 _MOST_LOCATED = 4
@@ -253,6 +255,7 @@ def _wanting(cases: Sequence[_Case]) -> list[Variation]:
         unchanged = case.findings.get(PROCESS.name)
         sure = decided in ALL and unchanged is not None and not unchanged.differs
         chosen = [PROCESS.name, decided] if sure else [one.name for one in BETWEEN]
+        most = _MOST_BUILDS if cause.is_settled(case.findings, case.stage) else _MOST_UNSETTLED
         if (
             decided == HASH_SEED.name
         ):  # which comes with another memory layout, and that may need luck to show
@@ -263,6 +266,6 @@ def _wanting(cases: Sequence[_Case]) -> list[Variation]:
             if name is not None
             and (known := case.findings.get(name))
             and not known.untried
-            and known.builds < _MOST_BUILDS
+            and known.builds < most
         )
     return [ALL[name] for name in names]

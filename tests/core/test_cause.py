@@ -126,3 +126,34 @@ def test_without_any_build_nothing_is_claimed():
     assert told["text"] == told["headline"]
     assert told["evidence"] == told["remarks"] == []
     assert {told[name] for name in ("kernel", "pass", "file", "line", "place", "workaround")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("counts", "settled"),
+    [
+        ({"process": (0, 5), "order": (5, 5)}, True),
+        ({"process": (0, 2), "order": (2, 2)}, True),
+        ({"process": (0, 1), "order": (1, 1)}, False),  # a coin may do that
+        ({"process": (1, 2), "order": (2, 2)}, True),  # it differs by itself, and that is all that is said
+        ({"process": (1, 2)}, True),
+        ({"order": (1, 5)}, False),
+        ({"process": (0, 5), "hash_seed": (2, 5)}, False),
+        ({"process": (0, 10), "hash_seed": (5, 10)}, True),
+        ({"race": (1, 3)}, False),
+        ({"process": (0, 5), "race": (6, 6)}, True),
+        ({}, True),
+    ],
+)
+@pytest.mark.parametrize("stage", ["jaxpr", "object"])
+def test_what_few_builds_say_is_said_to_be_unsettled(counts, settled, stage):
+    findings = found(**counts)
+    assert cause.is_settled(findings, stage) is settled
+    headline = cause.cause_of(findings, stage)["headline"]
+    assert headline.startswith("perhaps ") is not settled
+
+
+@pytest.mark.parametrize(
+    "counts", [{"process": (1, 2), "order": (2, 2)}, {"process": (1, 3), "race": (3, 3)}]
+)
+def test_what_differs_by_itself_is_blamed_on_nothing_else_by_chance(counts):
+    assert cause.kind(found(**counts), "object") == "random"

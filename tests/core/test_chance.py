@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import comb
 
 import pytest
@@ -36,3 +37,13 @@ def test_how_many_it_takes(tally, needed):
     assert tally.needed(0.01, 8) == needed
     if needed is not None:
         assert tally.coincidence(needed) < 0.01 <= tally.coincidence(needed - 1)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.data())
+def test_outdoing_is_counted_over_all_arrangements(made, others, data):
+    one = Tally(made, data.draw(st.integers(0, made)))
+    other = Tally(others, data.draw(st.integers(0, others)))
+    total = range(made + others)
+    arrangements = list(combinations(total, one.differs + other.differs))
+    extreme = sum(sum(place < made for place in chosen) >= one.differs for chosen in arrangements)
+    assert one.outdoes(other) == pytest.approx(extreme / len(arrangements))

@@ -58,6 +58,7 @@ def test_a_standing_holds_all_that_was_recorded_also_after_reopening(path, make)
         environment=digest(encode(done.environment).encode()),
         cohort=("a.py:f", "b.py:g"),
         differed=("a.py:f", "b.py:g"),
+        grave=True,
     )
     assert stored(path, Store.standings) == [expected]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pcvd.core.chance import Tally
 from pcvd.core.evidence import canonical_digest
 from pcvd.core.model import STAGES, TRACED, Build
 from pcvd.core.variation import ALL, PROCESS
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 RACE = "race"
 _CLEARLY = 0.5
+_SURELY = 0.05
+"""What is less likely than this by chance is taken for a cause."""
 _OF_TRACES = (
     "process",
     "memory-layout",
@@ -85,6 +88,11 @@ class Finding:
         )
 
     @property
+    def tally(self) -> Tally:
+        """Its counts."""
+        return Tally(self.builds, self.differs)
+
+    @property
     def rate(self) -> float:
         """The share of builds that differed."""
         return self.differs / self.builds if self.builds else 0.0
@@ -126,17 +134,40 @@ def first_difference(
 def deciding(findings: Mapping[str, Finding], stage: str) -> str | None:
     """The variation that the cause is named after, or None where none flips the artifact at `stage`.
 
-    Where nothing needs to change for a flip now and then, only what flips it clearly more often is a cause.
-    Overlap comes with whatever else a concurrent build has that a serial one has not: it is a cause where
-    none of that is a clear one, and then it counts for as much as it flips.
+    Where nothing needs to change for a flip now and then, only what flips it clearly more often is a cause,
+    and more often than chance would have it. Overlap comes with whatever else a concurrent build has that a
+    serial one has not: it is a cause where none of that is a clear one, and then it counts for as much as it
+    flips.
     """
     flips = [name for name in _precedence(stage) if name in findings and findings[name].differs]
-    chance = findings[PROCESS.name].rate if PROCESS.name in findings else 0.0
+    unchanged = findings.get(PROCESS.name) or Finding.none(PROCESS.name)
+    chance = unchanged.rate
     clear = [name for name in flips if findings[name].rate >= chance + _CLEARLY]
+    if chance:
+        clear = [name for name in clear if findings[name].tally.outdoes(unchanged.tally) < _SURELY]
     clear.sort(key=lambda name: name == RACE)
     if clear or chance:
         return next(iter([*clear, *flips]), None)
     return max(flips, key=lambda name: findings[name].rate, default=None)
+
+
+def is_settled(findings: Mapping[str, Finding], stage: str) -> bool:
+    """Whether the builds are enough to say that what decides is the cause: all differ with it and none
+    without, each tried twice, or more do than chance would have it.
+    """
+    name = deciding(findings, stage)
+    if name is None or name == PROCESS.name:  # a fact, not a comparison
+        return True
+    # A race is what overlap alone flips, so all serial builds are held against it.
+    held = findings.values() if name == RACE else (findings.get(PROCESS.name) or Finding.none(PROCESS.name),)
+    without = Tally(
+        sum(one.builds for one in held if one.variation != name),
+        sum(one.differs for one in held if one.variation != name),
+    )
+    found = findings[name].tally
+    if found.differs == found.made and not without.differs:
+        return min(found.made, without.made) > 1
+    return found.outdoes(without) < _SURELY
 
 
 def kind(findings: Mapping[str, Finding], stage: str) -> str:
@@ -155,6 +186,9 @@ def cause_of(findings: Mapping[str, Finding], stage: str) -> dict[str, Any]:
     tried = [one for one in findings.values() if one.builds]
     tried.sort(key=lambda one: (one.variation != decided, order.index(one.variation)))
     evidence = counted([one.told() for one in tried if one.differs or one.variation == PROCESS.name])
+    headline = _headline(name, stage)
+    if not is_settled(findings, stage):
+        headline = f"perhaps {headline}; the builds are too few to settle it"
     return {
         "kind": name,
         "stage": stage,
@@ -162,8 +196,8 @@ def cause_of(findings: Mapping[str, Finding], stage: str) -> dict[str, Any]:
         "pass": None,
         "file": None,
         "line": None,
-        "headline": _headline(name, stage),
-        "text": _headline(name, stage) + (f": {stage} differs {evidence}" if evidence else ""),
+        "headline": headline,
+        "text": headline + (f": {stage} differs {evidence}" if evidence else ""),
         "place": None,
         "hint": _advice(name, stage),
         "workaround": None,
@@ -204,7 +238,7 @@ _HEADLINES = {
     "after-itself": "it depends on how often its process has traced it: the second time gives something else",
     "thread": "it depends on the thread that traces it: other threads lack configuration of the main thread",
     "neighbours": "it depends on what else its process has loaded and built",
-    "race": "it differs only where builds overlap: a race",
+    "race": "it depends on whether builds overlap: a race",
     "directory": "it depends on the path of the project",
     "affinity": "it depends on how many cores the compiler may use",
 }
@@ -214,7 +248,7 @@ _OF_XLA = {
     "hash-seed": "XLA's result depends on the memory layout of its process, which Python's hash seed changes",
     "compile-order": "XLA's result depends on what its process has compiled before",
     "thread": "XLA's result depends on the thread that compiles",
-    "race": "XLA's result differs only where compilations overlap",
+    "race": "XLA's result depends on whether compilations overlap",
 }
 
 
@@ -225,7 +259,7 @@ def _headline(cause: str, stage: str) -> str:
 
 
 _ADVICE = {
-    "random": "seed what is drawn while tracing, or pass it in as an argument",
+    "random": "seed what is drawn while tracing, or pass it in; an id() or a set of objects is random too",
     "memory-layout": "sort by something that has a meaning, not by identity",
     "hash-seed": "iterate over sorted(…) instead of a set, and use hashlib where a number must be stable",
     "order": "what outlives a trace (a counter, a cache with too loose a key) must not reach the program",

@@ -23,6 +23,18 @@ class Tally:
         """
         return comb(self.made + equal - self.differs, equal) / comb(self.made + equal, equal)
 
+    def outdoes(self, other: Tally) -> float:
+        """How likely at least as many of the differences fall to these comparisons and not to `other`'s, if
+        both were made alike (Fisher's exact test, one-sided).
+        """
+        total, differing = self.made + other.made, self.differs + other.differs
+        most = min(self.made, differing)
+        ways = sum(
+            comb(differing, here) * comb(total - differing, self.made - here)
+            for here in range(self.differs, most + 1)
+        )
+        return ways / comb(total, self.made)
+
     def needed(self, at_most: float, limit: int) -> int | None:
         """How many comparisons must show no difference for a coincidence to be less likely than `at_most`;
         None where more than `limit` were needed.

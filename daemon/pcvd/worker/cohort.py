@@ -12,7 +12,7 @@ import jax
 
 from pcvd.blobs import Blobs
 from pcvd.core.model import Artifact, Build, Failure, TargetSpec
-from pcvd.worker import inputs, outputs
+from pcvd.worker import configuration, inputs, outputs
 from pcvd.worker.blame import blame
 from pcvd.worker.build import Product, Recipe, finish, lower
 from pcvd.worker.carry import DaemonGate, Gate, OpenGate, Wave, carry_out
@@ -54,6 +54,7 @@ class Cohort:
         """The whole job, phase by phase."""
         self._load()
         self._make_arguments()
+        configuration.hold_still()
         self._line.send(did="loaded")
         if self._line.receive() is None:  # the daemon lets all workers of a schedule begin together
             return
