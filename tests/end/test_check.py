@@ -47,10 +47,10 @@ def test_six_schedules_were_carried_out(checked):
         assert {name: each["peak_in_flight"] for name, each in schedules.items()} == {
             "serial": 1, "control": 1, "threads:1": 1, "threads:2": 2, "threads:4": 4, "processes:2": 2
         }  # fmt: skip
-        assert schedules["threads:4"]["builds"] == 4
-        assert {
-            name: each["builds"] for name, each in schedules.items() if name != "threads:4"
-        } == dict.fromkeys(("serial", "control", "threads:1", "threads:2", "processes:2"), 3)
+        # Of three targets one would be built alone; a copy is built beside it.
+        assert {name: each["builds"] for name, each in schedules.items()} == {
+            "serial": 3, "control": 3, "threads:1": 3, "threads:2": 4, "threads:4": 4, "processes:2": 4
+        }  # fmt: skip
 
 
 def test_every_stage_was_compared_and_stored(checked):
