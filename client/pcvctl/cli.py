@@ -28,7 +28,11 @@ exit codes:
 def main(arguments: list[str]) -> int:
     """Parse `arguments`, run the verb, return its exit code. Raises Trouble, usage errors included."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options, left = parser.parse_known_args(arguments)
+    if left and getattr(options, "stage", "") is None and not left[0].startswith("-"):
+        options.stage = left.pop(0)  # argparse takes no optional argument that stands behind a flag
+    if left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
     if options.run is None:
         parser.print_help(sys.stderr)
         raise Trouble("a command is missing")

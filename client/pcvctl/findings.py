@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pcvctl.standing import Standing
-from pcvctl.table import DIM, RED
+from pcvctl.table import DIM, RED, YELLOW
 from pcvctl.values import figure, items, listed, mapping, number, text, texts
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def details(target: dict[str, Any], unicode: bool) -> Iterator[tuple[str, str]]:
     told = " ".join(_paragraph(target))
     if told or text(target.get("reason")):
         yield told or text(target.get("reason")), style
+    if standing.verdict in {"agree", "equivalent"} and (before := _differed_before(target)):
+        yield before, YELLOW
     cause = mapping(target.get("cause"))
     if _explains(cause):
         yield _cause(cause), style
@@ -101,6 +103,15 @@ def arrow(step: str, unicode: bool) -> str:
     return f"  {'→' if unicode else '->'} {step}"
 
 
+def _differed_before(target: dict[str, Any]) -> str:
+    """That a target which agrees has differed, with nothing edited since; "" where it has not."""
+    evidence = mapping(target.get("evidence"))
+    rounds, agreed = number(evidence.get("rounds")), number(evidence.get("agreed"))
+    if rounds is None or agreed is None or agreed >= rounds:
+        return ""
+    return f"It agreed in {agreed:g} of {rounds:g} rounds over these sources, and differed in the others."
+
+
 # -- the paragraph ---------------------------------------------------------------------------------
 
 
@@ -125,7 +136,8 @@ def _paragraph(target: dict[str, Any]) -> list[str]:
         sentences = _unstable(first, stages, found)
     else:
         controlled = _CONTROL in mapping(evidence.get("schedules"))
-        sentences = [*_diverged(first, stages, found), _controlled(found, controlled)]
+        blamed = not _explains(mapping(target.get("cause")))
+        sentences = [*_diverged(first, stages, found), _controlled(found, controlled, blamed)]
     return [*sentences, *_outputs(mapping(target.get("output")))]
 
 
@@ -154,13 +166,20 @@ def _diverged(first: str, stages: list[str], found: dict[str, list[str]]) -> Ite
         yield f"Under {listed(schedules)} it begins with {_named([stage])}."
 
 
-def _controlled(found: dict[str, list[str]], controlled: bool) -> str:
+def _controlled(found: dict[str, list[str]], controlled: bool, blamed: bool) -> str:
+    """What the second serial build says; `blamed`: nothing is known yet but that building in parallel does
+    it, which variations may show to be something else about those builds.
+    """
     if not controlled:
         return "There is no second serial build (the control) to compare with yet."
     if _CONTROL in found:
         only = f"differs from the first only in {_named(found[_CONTROL])}, which is tolerated"
-        return f"A second serial build (the control) {only}: the rest comes of building in parallel."
-    return "A second serial build (the control) equals the first: it comes of building in parallel."
+        return f"A second serial build (the control) {only}" + (
+            ": the rest comes of building in parallel." if blamed else "."
+        )
+    return "A second serial build (the control) equals the first" + (
+        ": it comes of building in parallel." if blamed else "."
+    )
 
 
 def _unstable(first: str, stages: list[str], found: dict[str, list[str]]) -> list[str]:

@@ -26,6 +26,7 @@ from pcvd import __version__, logs
 from pcvd.blobs import Blobs
 from pcvd.builders.pool import LocalPool
 from pcvd.core.errors import SetupError, UsageError
+from pcvd.core.variation import named
 from pcvd.desk import MOST_LISTED
 from pcvd.inquiry import Inquiry
 from pcvd.published import Published
@@ -147,6 +148,7 @@ async def check(
 
 
 async def _round(root: str, entries: Sequence[str], *, quiet: bool, vary: Sequence[str]) -> dict[str, Any]:
+    named(vary)  # before anything is built
     settings = load(root)
     prepare_state(root)
     terminal = logs.Terminal.NOTHING if quiet else logs.Terminal.PROGRESS

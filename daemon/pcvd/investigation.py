@@ -41,6 +41,8 @@ _MOST_BUILDS, _MOST_UNSETTLED = 5, 10
 """How often the deciding variation is tried, and nothing changed at all, so that chance shows; and how often
 where that settles nothing.
 """
+_TIMES_ASKED = 2
+"""How often a variation is tried that somebody asks for: what differs once may have differed by chance."""
 _REPEAT_FOR_S = 4.0
 """After this long nothing is repeated more than once, however long that takes."""
 _MOST_LOCATED = 4
@@ -151,7 +153,8 @@ class Investigation:
             if hindrance := self._hindrance(variation):
                 for case in cases:
                     case.could_not_try(variation.name, hindrance)
-        await self._try(cases, variations)
+        for _ in range(_TIMES_ASKED):
+            await self._try(cases, variations)
         found = {}
         for case in cases:
             first = [one.first_stage for one in case.findings.values() if one.first_stage is not None]

@@ -24,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pcvctl.render import render
 from pcvd import jsontext
 from pcvd.core.errors import PcvError, SetupError, UsageError
+from pcvd.core.variation import named
 from pcvd.desk import MOST_LISTED
 from pcvd.inquiry import QUESTIONS, Now
 from pcvd.store import StoreGone
@@ -158,6 +159,7 @@ class Door:
     async def vary(self, request: Request) -> Response:
         """Find out what variations change in targets, whether they differ or not; then their status."""
         asked = await _body(request, _Vary)
+        named(asked.variations)
         await self._desk.settled(asked.targets)
         await self._desk.vary(asked.targets, asked.variations)
         return _answer(self._desk.status(asked.targets))

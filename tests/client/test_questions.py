@@ -228,6 +228,13 @@ def test_a_file_is_no_folder(pcvctl, daemon, root):
 # -- diff --------------------------------------------------------------------------------------------
 
 
+def test_the_stage_may_stand_behind_the_flags(pcvctl, daemon):
+    server = daemon(difference())
+    pcvctl("diff", F, "--schedule", "serial", "threads:2", "object")
+    assert "stage=object&left=serial&right=threads:2" in server.requests[0]["line"]
+    assert "unrecognized arguments: more" in pcvctl("diff", F, "object", "--raw", "more").stderr
+
+
 def test_a_diff_goes_to_standard_output_and_remarks_do_not(pcvctl, daemon):
     server = daemon(difference())
     shown = pcvctl("diff", F, "object", "--schedule", "serial", "threads:2", "--raw", "--part", "one two")

@@ -138,6 +138,19 @@ def test_an_unknown_cause_that_was_looked_for_says_so(told):
     assert "Cause: no variation tried so far changes it -> the compiler was given" in text
 
 
+def test_a_known_cause_takes_the_blame_from_building_in_parallel(told):
+    text = told("diverged", {"threads:2": ["object"], "control": []}, cause=CAUSE)
+    assert "(the control) equals the first. " in text
+    assert "parallel" not in text
+
+
+def test_agreement_after_a_difference_is_told_with_it(told, target):
+    evidence = {**target(verdict="agree")["evidence"], "rounds": 3, "agreed": 2}
+    said = "It agreed in 2 of 3 rounds over these sources, and differed in the others."
+    assert said in told("agree", {}, evidence=evidence)
+    assert "differed" not in told("agree", {}, evidence={**evidence, "agreed": 3})
+
+
 def test_a_stale_finding_asks_for_nothing(told):
     assert "->" not in told("diverged", {"threads:2": ["jaxpr"], "control": []}, fresh=False)
 

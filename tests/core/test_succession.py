@@ -58,13 +58,22 @@ def test_otherwise_it_is_looked_for_again(earlier):
     assert inherit(judgement(), earlier).cause == OPEN
 
 
-def test_rounds_add_up_while_they_find_the_same_of_the_same_sources():
+def test_rounds_over_the_same_sources_add_up_whatever_they_find():
     first = accumulate(judgement("agree"), None)
     second = accumulate(judgement("agree"), first)
     assert [one.evidence["rounds"] for one in (first, second)] == [1, 2]
     assert second.evidence["agreed"] == 2
-    assert accumulate(judgement("diverged"), second).evidence["rounds"] == 1
+    third = accumulate(judgement("diverged"), second)
+    fourth = accumulate(judgement("agree"), third)
+    assert [(one.evidence["rounds"], one.evidence["agreed"]) for one in (third, fourth)] == [(3, 2), (4, 3)]
     assert accumulate(judgement("agree", key="edited"), second).evidence["rounds"] == 1
+
+
+def test_what_could_not_be_compared_is_no_round_among_others():
+    agreed = accumulate(judgement("agree"), None)
+    unknown = accumulate(judgement("inconclusive"), agreed)
+    assert unknown.evidence["rounds"] == 1
+    assert accumulate(judgement("agree"), unknown).evidence["rounds"] == 1
 
 
 def test_a_soak_counts_and_keeps_what_was_worse():

@@ -63,7 +63,7 @@ def test_progress_is_a_line_for_each_step_and_nothing_else(logged):
     )
     assert len(lines) == 7
     assert said.splitlines() == [
-        "  found        1 target in 2 model files",
+        "  found        1 target declared in 2 model files",
         "  serial       1 build in 1.23 s",
         "  threads:4    4 builds in 0.50 s, 4 at once, 2 failed",
         "  uvicorn warns",

@@ -108,6 +108,7 @@ def test_where_the_programs_differ_both_are_there_and_no_compiler_is_blamed(reco
     assert document["files"]["other.mlir"] == "module @jit_f {\n  other\n}\n"
     assert document["files"]["reference.mlir"] != document["files"]["other.mlir"]
     assert "not of XLA" in document["files"]["README.md"]
+    assert "it traces nothing" in document["remarks"][0]
 
 
 def test_a_neighbours_program_that_is_lost_is_left_out_and_the_targets_own_is_needed(records, cohort):
@@ -125,6 +126,18 @@ def test_a_neighbours_program_that_is_lost_is_left_out_and_the_targets_own_is_ne
 def test_where_nothing_differs_there_is_nothing_to_reproduce(records, twice):
     twice()
     with pytest.raises(UsageError, match="nothing differs"):
+        records.ask("repro")
+
+
+def test_a_run_that_contradicts_itself_shows_in_no_compilation(records):
+    records.record(
+        *(
+            records.run(name, records.build(output=output))
+            for name, output in (("serial", b"1"), ("threads:2", b"2"))
+        ),
+        cause={"kind": "run", "stage": "output"},
+    )
+    with pytest.raises(UsageError, match="no compilation shows that"):
         records.ask("repro")
 
 

@@ -214,7 +214,7 @@ def _precedence(stage: str) -> tuple[str, ...]:
     return _OF_COMPILATIONS if _compiled(stage) else _OF_TRACES
 
 
-def counted(evidence: Iterable[Mapping[str, Any]]) -> str:
+def counted(evidence: Iterable[Mapping[str, Any]], *, stages: bool = False) -> str:
     """What findings, as the status JSON has them, showed: `in 5 of 5 builds in another order, in 0 of 5 with
     another hash seed`. What flips the artifact comes first; empty where nothing was built.
     """
@@ -222,6 +222,7 @@ def counted(evidence: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(
         f"in {one.get('differs', 0)} of {one['builds']}{'' if place else _plural(one['builds'])} "
         + str(one.get("what") or one.get("variation") or "otherwise").removeprefix("built ")
+        + (f" (first the {one['first_stage']})" if stages and one.get("first_stage") else "")
         for place, one in enumerate(tried)
     )
 

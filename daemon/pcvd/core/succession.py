@@ -59,11 +59,13 @@ def _shape(judgement: Judgement) -> tuple[Any, ...]:
 
 
 def accumulate(judgement: Judgement, earlier: Judgement | None) -> Judgement:
-    """`judgement`, with the rounds counted that found the same of the same sources, one after another."""
-    before = earlier
-    if earlier is None or not same_sources(judgement, earlier) or judgement.verdict != earlier.verdict:
-        before = None
-    return _counted(judgement, before, judgement)
+    """`judgement`, with the rounds counted that there were over the same sources, and those that agreed:
+    agreement that comes after a difference, with nothing edited, is told with it.
+    """
+    if earlier is not None and (INCONCLUSIVE in {judgement.verdict, earlier.verdict}):
+        earlier = None
+    alike = earlier is not None and same_sources(judgement, earlier)
+    return _counted(judgement, earlier if alike else None, judgement)
 
 
 def confirmed(judgement: Judgement, sources: str) -> Judgement:

@@ -52,10 +52,12 @@ def _stages(stages: list[str]) -> str:
     return listed([names[0], *(name.removeprefix("the ") for name in names[1:])])
 
 
-def counts(evidence: object) -> str | None:
-    """What variations showed, as a verdict keeps it: `differs in 5 of 5 builds in another order`."""
+def counts(evidence: object, *, stages: bool = False) -> str | None:
+    """What variations showed, as a verdict keeps it: `differs in 5 of 5 builds in another order`; with
+    `stages`, where each differs first.
+    """
     found = evidence if isinstance(evidence, list | tuple) else ()
-    told = counted([one for one in found if isinstance(one, dict)])
+    told = counted([one for one in found if isinstance(one, dict)], stages=stages)
     return f"differs {told}" if told else None
 
 
@@ -152,7 +154,7 @@ def _why(case: Case) -> Iterator[str]:
         yield str(text)
     if told:
         yield f"it {told}"
-    if varied := counts(case.judgement.evidence.get("variations")):
+    if varied := counts(case.judgement.evidence.get("variations"), stages=True):
         yield f"variations that were asked for: it {varied}"
     evidence = case.judgement.evidence
     if case.judgement.verdict != AGREE and evidence.get("rounds", 1) > 1:
@@ -179,8 +181,8 @@ def _do(case: Case) -> Iterator[str]:
         return
     yield f"`pcvctl diff {case.target}` shows the difference in full"
     if first in (*_COMPILED, *TRACED):
-        about = "without pcv, for a bug report to XLA" if first in _COMPILED else "both programs, without pcv"
-        yield f"`pcvctl explain {case.target} --repro DIR` writes it down {about}"
+        about = "it down without pcv, for a bug report to XLA" if first in _COMPILED else "both programs down"
+        yield f"`pcvctl explain {case.target} --repro DIR` writes {about}"
 
 
 def remarks(case: Case) -> Iterator[str]:

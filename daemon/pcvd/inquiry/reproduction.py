@@ -43,8 +43,17 @@ def files(case: Case, reader: Reader) -> dict[str, Any]:
             f"the builds of {case.target}'s last round are gone",
             hint="check the target again, then ask again",
         )
+    if (case.judgement.cause or {}).get("kind") == "run":
+        raise UsageError(
+            f"one executable of {case.target} gave other bits when it ran again: no compilation shows that",
+            hint="call the jitted function twice on the same arguments; look for callbacks in it",
+        )
     remarks: list[str] = []
-    made = _tracing(case, reader, first) if first in TRACED else _compiling(case, reader, first, remarks)
+    if first in TRACED:
+        made = _tracing(case, reader, first)
+        remarks.append("the script compares the programs as they were recorded; it traces nothing")
+    else:
+        made = _compiling(case, reader, first, remarks)
     manifest = made.pop("repro.json")
     return {
         "schema": SCHEMA,
