@@ -36,15 +36,15 @@ def read_targets(table: Table, key: str, settings: Iterable[str]) -> tuple[Targe
     Raises:
         SettingsError: a key, an entry or arguments are wrong, or an entry stands twice.
     """
-    targets: list[TargetSetting] = []
+    targets: dict[str, TargetSetting] = {}
     for declaration in table.tables(key):
         target = _target(declaration, settings)
-        twin = next((other for other in targets if other.entry == target.entry), None)
+        twin = targets.get(target.entry)
         if twin is not None:
             hint = f"it already stands on line {twin.line}" if twin.line else "leave one out"
             raise declaration.wrong(f"{shown(target.entry)} is declared twice", "entry", hint=hint)
-        targets.append(target)
-    return tuple(targets)
+        targets[target.entry] = target
+    return tuple(targets.values())
 
 
 def _target(table: Table, settings: Iterable[str]) -> TargetSetting:

@@ -26,6 +26,7 @@ class Barrier:
         self._folder = Path(folder)
         self._names = (f"{os.getpid()}-{number}" for number in itertools.count())
         self._waiting: dict[str, asyncio.Event] = {}
+        self._over = False
 
     def prepare(self) -> None:
         """Make the folder, before the watcher begins."""
@@ -33,6 +34,8 @@ class Barrier:
 
     async def passed(self) -> bool:
         """Return once everything saved before has been taken in; False where the watcher does not say so."""
+        if self._over:
+            return False
         path = self._folder / next(self._names)
         told = self._waiting[str(path)] = asyncio.Event()
         try:
@@ -44,7 +47,13 @@ class Barrier:
         finally:
             del self._waiting[str(path)]
             path.unlink(missing_ok=True)
-        return True
+        return not self._over
+
+    def end(self) -> None:
+        """Nobody takes anything in any more: whoever waits is let go, and nobody need come."""
+        self._over = True
+        for waiting in self._waiting.values():
+            waiting.set()
 
     def others(self, paths: Iterable[str]) -> frozenset[str]:
         """Those of `paths` that are not the barrier's own."""

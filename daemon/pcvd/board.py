@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,9 @@ _DEGRADING = _DOUBTING | {"store", "workers"}
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """What was last found of a target, whatever has changed since, and the JSON that tells it."""
+    """What was last found of a target, whatever has changed since, and the JSON that tells it, compressed:
+    that of one target is much like itself, and there may be ten thousand.
+    """
 
     verdict: str
     compared: bool
@@ -95,7 +98,7 @@ class Board:
 
     def _put(self, entry: str, judgement: Judgement, at: str | None) -> None:
         schedules = judgement.evidence.get("schedules") or {}
-        told = jsontext.encode(target(entry, judgement, at))
+        told = _open(entry, judgement, at)
         self._notes[entry] = _Note(judgement.verdict, len(schedules) > 1, at, told)
         if entry in self._listed:
             before = self._listed[entry]
@@ -191,9 +194,14 @@ class Board:
             agrees,
         )
 
-    def _told(self, entry: str, *, doubted: bool) -> bytes:
+    def _told(self, entry: str, *, doubted: bool) -> tuple[bytes, bytes]:
         standing = self._standing(entry)
         note = self._notes.get(entry)
-        told = note.told if note is not None else jsontext.encode(target(entry, None, None))
+        told = note.told if note is not None else _open(entry, None, None)
         fresh = b"true" if standing.fresh and not doubted else b"false"
-        return b'%b,"fresh":%b,"state":"%b"}' % (told[:-1], fresh, standing.state.encode())
+        return told, b',"fresh":%b,"state":"%b"}' % (fresh, standing.state.encode())
+
+
+def _open(entry: str, judgement: Judgement | None, at: str | None) -> bytes:
+    """What is said of a target, as a JSON object that is to be gone on with, compressed."""
+    return zlib.compress(jsontext.encode(target(entry, judgement, at))[:-1], 1)

@@ -14,6 +14,8 @@ from pcvctl.render import render
 from pcvd import jsontext
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pcvd.status import Status
 
 _WIDTH = 100
@@ -35,17 +37,18 @@ class Published:
         if told == self._last:
             return
         self._last = told
-        _replace(self._json, status.encoded())
-        _replace(self._text, render(brief.plain(), now=None, width=_WIDTH).encode())
+        _replace(self._json, status.pieces())
+        _replace(self._text, [render(brief.plain(), now=None, width=_WIDTH).encode()])
 
     def write_down(self, status: Status, brief: Status) -> None:
         """The last words: the same verdicts, with nobody left to keep them fresh."""
         self._last = b""
-        _replace(self._json, jsontext.encode(stale(status.plain())))
-        _replace(self._text, render(stale(brief.plain()), now=None, width=_WIDTH).encode())
+        _replace(self._json, [jsontext.encode(stale(status.plain()))])
+        _replace(self._text, [render(stale(brief.plain()), now=None, width=_WIDTH).encode()])
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, pieces: Iterable[bytes]) -> None:
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_bytes(data)
+    with unfinished.open("wb") as file:
+        file.writelines(pieces)
     unfinished.replace(path)

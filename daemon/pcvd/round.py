@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_MORE_TRIES = 2
-"""How often targets are built again that nothing overlapped."""
+_MORE_TRIES = 4
+"""How often targets are built again that nothing overlapped: only what compiles in no time can miss others,
+on a machine that has more to do, and that is soon built again.
+"""
 
 
 class Rounds:

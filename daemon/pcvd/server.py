@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -38,8 +39,12 @@ if TYPE_CHECKING:
     from pcvd.inquiry import Inquiry
     from pcvd.status import Status
 
+log = structlog.get_logger()
+
 _LONGEST_WAIT_S = 24 * 3600.0
 _MOST_TICKETS = 1000
+_MOST_AT_ONCE = 256
+"""Of more targets than this, a document is sent piece by piece."""
 
 
 class Door:
@@ -73,6 +78,7 @@ class Door:
                 PcvError: _refused,
                 msgspec.DecodeError: _unreadable,
                 HTTPException: _unanswerable,
+                Exception: _broken,
             },
         )
         application.router.redirect_slashes = False  # a redirection has no body that says what is wrong
@@ -219,12 +225,21 @@ async def _body(request: Request, kind: type[Any]) -> Any:
 
 
 def _answer(status: Status, code: int = 200) -> Response:
-    return Response(
-        status.encoded(),
-        code,
-        {"X-Pcv-Exit": str(status.exit_code)},
-        media_type="application/json",
-    )
+    headers = {"X-Pcv-Exit": str(status.exit_code)}
+    if len(status.targets) > _MOST_AT_ONCE:
+        return StreamingResponse(_batches(status), code, headers, media_type="application/json")
+    return Response(status.encoded(), code, headers, media_type="application/json")
+
+
+async def _batches(status: Status) -> AsyncIterator[bytes]:
+    """The document in pieces of some size, with a turn for others in between."""
+    batch: list[bytes] = []
+    for piece in status.pieces():
+        batch.append(piece)
+        if len(batch) > _MOST_AT_ONCE:
+            yield b"".join(batch)
+            batch.clear()
+    yield b"".join(batch)
 
 
 def _whole(text: str | None, default: int, *, least: int = 40, largest: int = 400) -> int:
@@ -236,6 +251,13 @@ async def _refused(_request: Request, error: Exception) -> Response:
     # 503: another life of this daemon will answer, at the same socket.
     code = 404 if isinstance(error, UsageError) else 503 if isinstance(error, StoreGone) else 500
     return _trouble(error, code)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    log.error("a request failed", request=f"{request.method} {request.url.path}", exc_info=error)
+    return _trouble(
+        PcvError(f"{type(error).__name__}: {error}", hint="a fault of pcv: see `pcvctl logs`"), 500
+    )
 
 
 async def _unreadable(_request: Request, error: Exception) -> Response:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
+    from pcvd.core.events import Known
     from pcvd.core.model import TargetSpec
     from pcvd.status import Status
     from pcvd.store import Store
@@ -48,6 +49,8 @@ _LONG_S = 10.0
 """An order that is under way for longer than this does not keep others from being carried out."""
 _PUBLISH_SHARE, _QUICKLY_S = 100.0, 0.01
 """Writing the status files takes one hundredth of the time at the most, where it is not done in no time."""
+_PAGE = 200
+"""So many verdicts are recalled at a time: of ten thousand at once the memory would never be given back."""
 _POLL_S = 1.0
 """How often files are looked at that targets read from outside the watched folders."""
 
@@ -105,6 +108,7 @@ class Service:
             await self._work(watching=watching)
         finally:
             await self._pulse.end()
+            self._barrier.end()
 
     async def tidy(self) -> None:
         """Remove artifacts that only old rounds refer to."""
@@ -255,8 +259,6 @@ class Service:
 
     async def _recover(self) -> list[events.Event]:
         """What is remembered, what is declared, and which files may declare more."""
-        standings = await self._store.standings()
-        self._board.recall(standings)
         try:
             present = await self._premises.present(self._settings.current)
         except SetupError as error:
@@ -264,13 +266,21 @@ class Service:
             present = ()
         settings = self._settings.current
         environment = worker_environment(settings.env, settings.platform)
-        known, digests = await recovery.known(
-            standings, present, environment, self._files, settings.root, settings.schedules
-        )
+        known: list[Known] = []
+        digests: dict[str, str | None] = {}
+        page = await self._store.standings("", _PAGE)
+        while page:
+            self._board.recall(page)
+            remembered, held = await recovery.known(
+                page, present, environment, self._files, settings.root, settings.schedules
+            )
+            known += remembered
+            digests |= held
+            page = await self._store.standings(page[-1].target.entry, _PAGE)
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
         self._changes.know(digests)
         declaring = await asyncio.to_thread(self._watch.declaring)
-        return [events.Recovered(known, frozenset(declaring)), events.Declared(self._settings.targets)]
+        return [events.Recovered(tuple(known), frozenset(declaring)), events.Declared(self._settings.targets)]
 
     async def _understand(self, taken: Happening) -> list[events.Event]:
         match taken:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pcvctl.exits import AGREED, DIFFERENT, OPEN
 from pcvd import jsontext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A status document. `head` is all of it but the targets, `targets` are JSON objects; of as many as
-    `unlisted` there is nothing to say but that they agree, and of `unshown` there was no room to.
+    """A status document. `head` is all of it but the targets, `targets` are JSON objects in two pieces each:
+    what a verdict says, compressed by zlib as the board holds it, and how it stands. Of as many as `unlisted`
+    there is nothing to say but that they agree, and of `unshown` there was no room to.
     """
 
     head: Mapping[str, Any]
-    targets: Sequence[bytes]
+    targets: Sequence[tuple[bytes, bytes]]
     differs: bool
     agrees: bool
     unlisted: int = 0
@@ -34,7 +37,7 @@ class Status:
 
     def plain(self) -> dict[str, Any]:
         """The document as plain values."""
-        targets = [json.loads(target) for target in self.targets]
+        targets = [json.loads(zlib.decompress(said) + standing) for said, standing in self.targets]
         omitted = {"unlisted": self.unlisted} if self.unlisted else {}
         omitted |= {"unshown": self.unshown} if self.unshown else {}
         return {**self.head, "targets": targets, **omitted}
@@ -43,11 +46,18 @@ class Status:
         """Another one whenever there is something else to tell, but for the time that has passed."""
         daemon = {**self.head["daemon"], "uptime_s": 0.0}
         seen = hashlib.sha256(jsontext.encode({**self.head, "daemon": daemon}))
-        for target in self.targets:
-            seen.update(target)
+        for piece in chain.from_iterable(self.targets):
+            seen.update(piece)
         return seen.digest()
+
+    def pieces(self) -> Iterator[bytes]:
+        """The document as JSON, in pieces: that of ten thousand targets has 26 MB."""
+        yield jsontext.encode(self.head)[:-1]
+        yield b',"targets":['
+        for place, (said, standing) in enumerate(self.targets):
+            yield b"," * bool(place) + zlib.decompress(said) + standing
+        yield b"]}"
 
     def encoded(self) -> bytes:
         """The document as JSON."""
-        told = jsontext.encode(self.head)
-        return b'%b,"targets":[%b]}' % (told[:-1], b",".join(self.targets))
+        return b"".join(self.pieces())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,12 @@ def document(tmp_path):
 def status(document):
     """The document as the board gives it out."""
     head = {name: value for name, value in document.items() if name != "targets"}
-    return Status(head, [json.dumps(one).encode() for one in document["targets"]], differs=False, agrees=True)
+    return Status(
+        head,
+        [(zlib.compress(json.dumps(one).encode()), b"") for one in document["targets"]],
+        differs=False,
+        agrees=True,
+    )
 
 
 def read(root):

@@ -78,10 +78,12 @@ class Store:
         async with self._database.transaction("IMMEDIATE") as connection:
             await rounds.confirm(connection, found, now)
 
-    async def standings(self) -> list[Standing]:
-        """The last verdict of every active target that was ever judged, by entry."""
+    async def standings(self, after: str = "", most: int = -1) -> list[Standing]:
+        """The last verdict of the active targets that were ever judged, by entry: of those behind `after`, at
+        most `most` (-1: all). Of thousands, a page takes little memory.
+        """
         async with self._database.transaction("DEFERRED") as connection:
-            return await verdicts.standings(connection)
+            return await verdicts.standings(connection, after, most)
 
     async def verdicts(self, target: str, limit: int = 50) -> list[VerdictRecord]:
         """The last `limit` verdicts on `target` with everything recorded of them, newest first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core.model import Read, TargetSpec
@@ -63,23 +62,18 @@ async def replace_reads(connection: aiosqlite.Connection, reads: Mapping[int, tu
     )
 
 
-async def read_rows(connection: aiosqlite.Connection) -> list[tuple[int, str, str | bytes, str | None]]:
-    """What the builds of all active targets read, as rows for `reads_of`."""
-    found = await connection.execute_fetchall(
-        """
-        SELECT target, kind, name, digest FROM dependencies
-        WHERE target IN (SELECT id FROM targets WHERE active = 1) ORDER BY target, kind, name
-        """
-    )
-    return [(target, kind, name, digest) for target, kind, name, digest in found]
-
-
-def reads_of(rows: list[tuple[int, str, str | bytes, str | None]]) -> dict[int, tuple[Read, ...]]:
-    """The reads of each target by its row number, ordered by kind and name."""
-    return {
-        target: tuple(Read(kind, name_of(name), digest) for _, kind, name, digest in group)
-        for target, group in groupby(rows, key=lambda found: found[0])
-    }
+def reads_of(rows: Iterable[tuple[int, str, str | bytes, str | None]]) -> dict[int, tuple[Read, ...]]:
+    """The reads of each target by its row number, ordered by kind and name. What many targets read alike is
+    held once.
+    """
+    held: dict[tuple[str, str | bytes, str | None], Read] = {}
+    found: dict[int, list[Read]] = {}
+    for target, kind, name, digest in rows:
+        read = held.get((kind, name, digest))
+        if read is None:
+            read = held[kind, name, digest] = Read(kind, name_of(name), digest)
+        found.setdefault(target, []).append(read)
+    return {target: tuple(reads) for target, reads in found.items()}
 
 
 def spec(entry: str, args: str, file: str | None, line: int | None) -> TargetSpec:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pcvd.core.model import Judgement
 from pcvd.jsontext import clean
 from pcvd.store import targets
-from pcvd.store.codec import decode, strings
+from pcvd.store.codec import decode, row, strings
 from pcvd.store.records import Standing, VerdictRecord
 
 if TYPE_CHECKING:
@@ -17,35 +17,55 @@ if TYPE_CHECKING:
     import aiosqlite
 
 
-async def standings(connection: aiosqlite.Connection) -> list[Standing]:
-    """The last verdict of every active target that has one, by entry. Four statements for any number."""
-    latest = await connection.execute_fetchall(
-        """
-        SELECT t.id, t.entry, t.args, t.file, t.line, v.round, v.detail, v.checked_at
+_PAGE = """
+    WITH page AS (
+        SELECT t.id, t.entry, t.args, t.file, t.line, v.id AS verdict, v.round
         FROM targets t JOIN verdicts v ON v.id = (SELECT max(id) FROM verdicts WHERE target = t.id)
-        WHERE t.active = 1 ORDER BY t.entry
-        """
+        WHERE t.active = 1 AND t.entry > ? ORDER BY t.entry LIMIT ?)
+"""
+
+
+async def standings(connection: aiosqlite.Connection, after: str, most: int) -> list[Standing]:
+    """The last verdict of the active targets that have one, by entry: of those behind `after`, at most `most`
+    (-1: all). Four statements for any number.
+    """
+    page = row(after, most)
+    latest = await connection.execute_fetchall(
+        _PAGE  # noqa: S608 - a constant
+        + """
+        SELECT p.id, p.entry, p.args, p.file, p.line, p.round, v.detail, v.checked_at
+        FROM page p JOIN verdicts v ON v.id = p.verdict ORDER BY p.entry
+        """,
+        page,
     )
     # A cohort may name every target: one that all of them share is fetched and decoded once, not with each.
     rounds = await connection.execute_fetchall(
-        """
+        _PAGE  # noqa: S608 - a constant
+        + """
         SELECT r.id, r.cohort, e.digest FROM rounds r JOIN environments e ON e.id = r.environment
-        WHERE r.id IN (
-            SELECT v.round
-            FROM targets t JOIN verdicts v ON v.id = (SELECT max(id) FROM verdicts WHERE target = t.id)
-            WHERE t.active = 1)
-        """
+        WHERE r.id IN (SELECT round FROM page)
+        """,
+        page,
     )
     differed = await connection.execute_fetchall(
-        """
-        SELECT v.target, r.cohort, v.verdict FROM targets t
+        _PAGE  # noqa: S608 - a constant
+        + """
+        SELECT v.target, r.cohort, v.verdict FROM page p
         JOIN verdicts v ON v.id = (
-            SELECT max(id) FROM verdicts WHERE target = t.id AND verdict <> 'inconclusive')
+            SELECT max(id) FROM verdicts WHERE target = p.id AND verdict <> 'inconclusive')
         JOIN rounds r ON r.id = v.round
-        WHERE t.active = 1 AND v.verdict <> 'agree'
-        """
+        WHERE v.verdict <> 'agree'
+        """,
+        page,
     )
-    reads = await targets.read_rows(connection)
+    reads = await connection.execute_fetchall(
+        _PAGE  # noqa: S608 - a constant
+        + """
+        SELECT d.target, d.kind, d.name, d.digest FROM page p JOIN dependencies d ON d.target = p.id
+        ORDER BY d.target, d.kind, d.name
+        """,
+        page,
+    )
     # Decoding thousands of judgements takes a while: not on the event loop.
     held = {target: (cohort, verdict) for target, cohort, verdict in differed}
     return await asyncio.to_thread(_standings, latest, rounds, held, reads)
@@ -55,7 +75,7 @@ def _standings(
     latest: Iterable[Any],
     rounds: Iterable[Any],
     differed: dict[int, tuple[str, str]],
-    reads: list[tuple[int, str, str | bytes, str | None]],
+    reads: Iterable[Any],
 ) -> list[Standing]:
     held = {number: (strings(cohort), environment) for number, cohort, environment in rounds}
     read = targets.reads_of(reads)
