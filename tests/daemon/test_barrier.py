@@ -18,9 +18,9 @@ def barrier(tmp_path):
 
 
 async def cookies(folder):
-    while not (found := list(folder.iterdir())):
-        await asyncio.sleep(0.001)
-    return [str(path) for path in found]
+    """The cookies that there are, once somebody waits."""
+    await asyncio.sleep(0)  # until it waits, it does not give way
+    return [str(path) for path in folder.iterdir()]
 
 
 def test_it_is_passed_once_the_watcher_has_told_of_the_cookie(barrier, tmp_path):
