@@ -77,7 +77,7 @@ def test_who_was_alone_is_built_again_and_nobody_else(held):
     assert attempts[1:] == [["b.py:f", "b.py:f"]]
     (_, threads) = record.runs
     assert [(build.target, build.copy) for build in threads.of("b.py:f")] == [
-        ("b.py:f", copy) for copy in range(5)
+        ("b.py:f", copy) for copy in range(3)
     ]
     for one in record.judgements:
         assert one.evidence["schedules"]["threads:2"]["own_compiling"] >= 2
