@@ -1,0 +1,321 @@
+"""Measures how quick the daemon is, against a script that does the same without it, and writes engine.json
+and a plot: part of `make bench`. Ratios are of times measured in turn in this one run. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import known
+import psutil
+from figures import CTL, machine, settle, timed
+
+from pcv_config import demonstration, places
+from pcvd import app
+from pcvd.changes import Changed
+from pcvd.store import Store
+
+SCALES = [int(size) for size in os.environ.get("SCALES", "10,100,1000,10000").split(",")]
+IDLE_S = float(os.environ.get("IDLE_S", "60"))
+ROUNDS = int(os.environ.get("ROUNDS", "9"))
+ALONE = str(Path(__file__).with_name("alone.py"))
+STEP = "models/mlp.py:train_step"
+TWELVE = """
+import jax
+import jax.numpy as jnp
+import pcv
+
+{targets}
+"""
+ONE = """
+@pcv.target("f32[64,64]", "f32[4,64,64]")
+def deep{number}(x, weights):
+    def loss(x):
+        for layer in range(10):
+            x = x + jnp.tanh(jax.nn.softmax(x @ weights[layer % 4]) @ weights[layer % 3].T) * {number}
+        return (x ** 2).sum()
+    return jax.grad(loss)(x)
+"""
+
+
+class Running:
+    """A daemon over a project, asked by its socket."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.start_s = timed([*CTL, "start", "--root", str(root)])[0]
+        self.socket = places.socket_path(str(root))
+
+    def ask(self, path: str, accept: str = "application/json") -> bytes:
+        """The body of an answer."""
+        link = socket.socket(socket.AF_UNIX)
+        link.connect(self.socket)
+        link.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n".encode()
+        )
+        answer = b""
+        while piece := link.recv(1 << 20):
+            answer += piece
+        link.close()
+        return answer.partition(b"\r\n\r\n")[2]
+
+    def target(self, entry: str) -> dict[str, Any]:
+        """One target's part of the status."""
+        (found,) = json.loads(self.ask(f"/v1/targets/{entry}"))["targets"]
+        return found
+
+    def process(self) -> psutil.Process:
+        """The daemon's process."""
+        return psutil.Process(
+            json.loads(timed([*CTL, "status", "--json", "--root", str(self.root)])[1])["daemon"]["pid"]
+        )
+
+    def until_fresh(self, entry: str, before: str | None) -> None:
+        """Wait until a target was judged again and its verdict is fresh."""
+        while True:
+            found = self.target(entry)
+            if found["fresh"] and found["checked_at"] != before:
+                return
+            time.sleep(0.002)
+
+    def stop(self) -> None:
+        """End it."""
+        timed([*CTL, "stop", "--root", str(self.root)])
+
+
+def main() -> None:
+    """Measure, print, write."""
+    with tempfile.TemporaryDirectory(prefix="pcv-bench-") as folder:
+        figures: dict[str, Any] = {
+            "machine": machine(),
+            **saves(Path(folder, "demo")),
+            **cold(Path(folder, "cold")),
+        }
+        figures["client"] = client(Path(folder, "known"))
+        figures["scale"] = {str(size): scale(Path(folder, f"known{size}"), size) for size in SCALES}
+    Path("engine.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(figures, indent=1))
+    plot(figures["scale"])
+
+
+def saves(root: Path) -> dict[str, Any]:
+    """A comment and a changed number, from the save to the fresh verdict on the demo's training step."""
+    demonstration.copy_to(str(root))
+    (root / "pcv.toml").write_text("soak = false\n", encoding="utf-8")
+    path = root / demonstration.MODEL
+    daemon = Running(root)
+    took: dict[str, list[float]] = {"nothing": [], "comment": [], "edit": [], "script": []}
+    try:
+        for number in range(ROUNDS):
+            for kind, seconds in took.items():
+                timed([*CTL, "wait", "--whole", "--root", str(root)])
+                time.sleep(1.0)  # the daemon has its workers waiting
+                before = daemon.target(STEP)["checked_at"]
+                text = path.read_text(encoding="utf-8")
+                if kind == "script":
+                    seconds.append(timed([sys.executable, ALONE, str(path)])[0])
+                    continue
+                began = time.perf_counter()
+                if kind == "nothing":
+                    path.write_text(text, encoding="utf-8")
+                    timed([*CTL, "wait", "--root", str(root)])
+                elif kind == "comment":
+                    path.write_text(f"# {number}\n{text}", encoding="utf-8")
+                    daemon.until_fresh(STEP, before)
+                else:
+                    demonstration.edit(str(root), f"0.{number + 11}")
+                    daemon.until_fresh(STEP, before)
+                seconds.append(time.perf_counter() - began)
+    finally:
+        daemon.stop()
+    bare = float(timed([sys.executable, ALONE, str(path), "--warm"])[1])
+    middle = {kind: round(statistics.median(seconds), 3) for kind, seconds in took.items()}
+    return {
+        "no_op_save_and_wait_s": middle["nothing"],
+        "comment_edit_s": middle["comment"],
+        "one_target_edit_s": middle["edit"],
+        "script_s": middle["script"],
+        "script_over_comment_edit": round(middle["script"] / middle["comment"], 1),
+        "bare_build_s": round(bare, 3),
+        "edit_less_150_ms_over_bare_build": round((middle["edit"] - 0.15) / bare, 2),
+    }
+
+
+def cold(root: Path) -> dict[str, Any]:
+    """Twelve programs of about equal size, built by two processes and by one on a single core."""
+    root.mkdir()
+    (root / "m.py").write_text(
+        TWELVE.format(targets="".join(ONE.format(number=1 + n) for n in range(12))), encoding="utf-8"
+    )
+    walls: dict[str, list[float]] = {"serial": [], "pinned": [], "processes:2": []}
+    check = [*CTL, "check", "--no-daemon", "--json", "--root", str(root)]
+    for _round in range(3):
+        for name, prefix in (("serial", []), ("pinned", ["taskset", "-c", "0"])):
+            (root / "pcv.toml").write_text(
+                'schedules = ["serial", "processes:2"]\nsoak = false\n', encoding="utf-8"
+            )
+            timed([*prefix, *check])
+            log = [
+                json.loads(line)
+                for line in (root / ".pcv" / "check.log").read_text(encoding="utf-8").splitlines()
+            ]
+            built = {one["schedule"]: one["wall_s"] for one in log if one["event"] == "built"}
+            walls[name].append(built["serial"])
+            if name == "serial":
+                walls["processes:2"].append(built["processes:2"])
+    middle = {name: statistics.median(every) for name, every in walls.items()}
+    return {
+        "twelve_programs_s": {name: round(wall, 2) for name, wall in middle.items()},
+        "pinned_serial_over_two_processes": round(middle["pinned"] / middle["processes:2"], 2),
+        "serial_over_two_processes": round(middle["serial"] / middle["processes:2"], 2),
+    }
+
+
+def client(root: Path) -> dict[str, Any]:
+    """`pcvctl status` as a whole process, against Python that does nothing."""
+    known.make(root, 10)
+    daemon = Running(root)
+    pcvctl = str(Path(sys.executable).with_name("pcvctl"))
+    took: dict[str, list[float]] = {"status": [], "pass": []}
+    try:
+        for _round in range(60):
+            for name, command in (
+                ("status", [pcvctl, "status", "--root", str(root)]),
+                ("pass", [sys.executable, "-c", "pass"]),
+            ):
+                began = time.perf_counter()
+                subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+                took[name].append(time.perf_counter() - began)
+    finally:
+        daemon.stop()
+    middle = {name: statistics.median(every) for name, every in took.items()}
+    return {
+        "status_ms": round(1000 * middle["status"], 1),
+        "python_c_pass_ms": round(1000 * middle["pass"], 1),
+        "ratio": round(middle["status"] / middle["pass"], 2),
+    }
+
+
+def scale(root: Path, size: int) -> dict[str, Any]:
+    """A daemon that knows `size` targets: its start, its answers while it builds, a save, and rest."""
+    entries = known.make(root, size)
+    affected = asyncio.run(_affected(root, entries[size // 2]))
+    daemon = Running(root)
+    began = time.perf_counter()
+    try:
+        while b"idle" not in daemon.ask("/v1/status", "text/plain"):
+            time.sleep(0.01)
+        ready = time.perf_counter() - began
+        process = daemon.process()
+        settle(process)
+        log = (root / ".pcv" / "pcvd.log").read_text(encoding="utf-8")
+        family = [process, *process.children(recursive=True)]
+        before, idling = sum(process.cpu_times()[:2]), time.perf_counter()
+        time.sleep(IDLE_S)
+        idle = (sum(process.cpu_times()[:2]) - before) / (time.perf_counter() - idling)
+        resident = process.memory_info().rss
+        path = root / entries[size // 2].partition(":")[0]
+        checked = daemon.target(entries[size // 2])["checked_at"]
+        saved = time.perf_counter()
+        path.write_text(path.read_text(encoding="utf-8") + "# more\n", encoding="utf-8")
+        answers = []
+        while True:
+            asked = time.perf_counter()
+            daemon.ask("/v1/status?most=60", "text/plain")
+            answers.append(time.perf_counter() - asked)
+            found = daemon.target(entries[size // 2])
+            if found["fresh"] and found["checked_at"] != checked:
+                break
+        edit = time.perf_counter() - saved
+        for _more in range(300 - len(answers)):
+            asked = time.perf_counter()
+            daemon.ask("/v1/status?most=60", "text/plain")
+            answers.append(time.perf_counter() - asked)
+    finally:
+        daemon.stop()
+    answers.sort()
+    return {
+        "start_s": daemon.start_s,
+        "idle_after_s": round(daemon.start_s + ready, 2),
+        "rebuilt": log.count('"validating"'),
+        "affected_ms": affected,
+        "comment_edit_s": round(edit, 3),
+        "status_p50_ms": round(1000 * answers[len(answers) // 2], 2),
+        "status_p99_ms": round(1000 * answers[int(len(answers) * 0.99)], 2),
+        "rss_mb": round(resident / 1e6, 1),
+        "family": len(family),
+        "idle_cpu_percent": round(100 * idle, 2),
+    }
+
+
+async def _affected(root: Path, entry: str) -> float:
+    """Milliseconds from a watcher's word to the orders, in a service that knows all targets."""
+    async with Store.open(places.state(str(root), "pcv.sqlite")) as store:
+        service = app._service(app.load(str(root)), store, lambda _status, _brief: None)
+        for event in await service._recover():
+            service._plan.handle(event)
+        service.desk.brief(60)
+        path = root / entry.partition(":")[0]
+        path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        began = time.perf_counter()
+        orders = [
+            order
+            for event in await service._understand(Changed(frozenset({str(path)})))
+            for order in service._plan.handle(event)
+        ]
+        service.desk.brief(60)
+        took = time.perf_counter() - began
+        path.write_text(path.read_text(encoding="utf-8")[:-1], encoding="utf-8")
+    assert orders
+    return round(1000 * took, 2)
+
+
+def plot(scales: dict[str, dict[str, Any]]) -> None:
+    """Cost against the number of targets, as engine.png."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    sizes = [int(size) for size in scales]
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    for axis, (title, unit, lines) in zip(
+        axes,
+        [
+            (
+                "one save",
+                "ms",
+                {
+                    "know what is affected": ("affected_ms", 1),
+                    "comment edit to fresh verdict": ("comment_edit_s", 1000),
+                },
+            ),
+            (
+                "pcvctl status while building",
+                "ms",
+                {"p50": ("status_p50_ms", 1), "p99": ("status_p99_ms", 1)},
+            ),
+            ("the daemon", "", {"start, s": ("idle_after_s", 1), "memory, MB": ("rss_mb", 1)}),
+        ],
+        strict=True,
+    ):
+        for label, (name, factor) in lines.items():
+            axis.plot(sizes, [factor * scales[str(size)][name] for size in sizes], marker="o", label=label)
+        axis.set(xscale="log", yscale="log", xlabel="targets", ylabel=unit, title=title)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig("engine.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()
