@@ -42,6 +42,7 @@ class Changes:
         self._root, self._files = root, files
         self._told: dict[str, str | None] = {}
         self._unseen: list[str] = []
+        self._linked: dict[str, bool] = {}
         self._unseen_of: tuple[object, ...] = ()
 
     def know(self, reads: Mapping[str, str | None]) -> None:
@@ -54,8 +55,19 @@ class Changes:
         about = (plan.paths_version, watch)
         if self._unseen_of != about:
             self._unseen_of = about
-            self._unseen = [path for path in plan.paths if not watch.covers(path)]
+            self._unseen = [path for path in plan.paths if not watch.covers(path) or self._is_linked(path)]
         return self._unseen
+
+    def _is_linked(self, path: str) -> bool:
+        """Whether what stands at `path` may be written under another name, of which the watcher tells."""
+        known = self._linked.get(path)
+        if known is None:
+            try:
+                known = os.path.realpath(path) != path or os.stat(path).st_nlink > 1
+            except OSError:
+                known = False
+            self._linked[path] = known
+        return known
 
     async def differing(self, paths: Iterable[str]) -> set[str]:
         """Those of `paths` that do not hold what the plan last heard."""

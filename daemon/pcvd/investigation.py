@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from pcvd.blobs import BlobError
 from pcvd.builders.protocol import Order
-from pcvd.core import cause
+from pcvd.core import cause, mlir
 from pcvd.core.cause import RACE, Finding
 from pcvd.core.chance import Tally
 from pcvd.core.errors import SetupError
-from pcvd.core.model import STAGES
+from pcvd.core.evidence import canonical_digest
+from pcvd.core.model import STAGES, TRACED
 from pcvd.core.schedule import CONTROL, SERIAL, parse
 from pcvd.core.variation import ALL, BETWEEN, HASH_SEED, LAYOUT, PROCESS, Manner, hindrance, probes
 from pcvd.localisation import Scene, locate
@@ -129,7 +131,11 @@ class Investigation:
             if not wanting or (again and time.monotonic() - began > _REPEAT_FOR_S):
                 break
             await self._try(cases, wanting)
-        found = {case.target: cause.cause_of(case.findings, case.stage) for case in cases}
+        given = await asyncio.to_thread(lambda: [self._given(case) for case in cases])
+        found = {
+            case.target: cause.cause_of(case.findings, case.stage, what)
+            for case, what in zip(cases, given, strict=True)
+        }
         for case in cases[_MOST_LOCATED:]:
             found[case.target]["remarks"].append(
                 f"of {len(cases)} targets that differ, the places of {_MOST_LOCATED} were looked for;"
@@ -166,6 +172,23 @@ class Investigation:
     def _case(self, target: str, stage: str, ignoring: tuple[str, ...] = ()) -> _Case:
         self._until = max(self._until, stage, key=STAGES.index)
         return _Case(target, self._reference.of(target)[0], stage, ignoring)
+
+    def _given(self, case: _Case) -> str:
+        """What the compiler was given in the builds that differ."""
+        programs = {
+            tuple(canonical_digest(build, stage) for stage in TRACED)
+            for build in (case.reference, *case.differing.values())
+        }
+        if len(programs) > 1:
+            return cause.OTHER
+        artifact = case.reference.artifact("stablehlo")
+        if case.stage != STAGES[-1] or artifact is None:
+            return cause.SAME
+        try:
+            texts = [self._blobs.get(part.raw).decode(errors="replace") for part in artifact.parts]
+        except (BlobError, OSError):
+            return cause.SAME
+        return cause.CALLS if any(map(mlir.calls_back, texts)) else cause.SAME
 
     def _hindrance(self, variation: Variation) -> str | None:
         return hindrance(variation, list(self._specs), self._cpus)

@@ -12,6 +12,7 @@ from pcvd.builders.protocol import Pair
 from pcvd.core.compare import differing_outputs, judge
 from pcvd.core.evidence import Facts
 from pcvd.core.model import OutputDelta, Read, source_key
+from pcvd.core.programs import digest_of
 from pcvd.store import RoundRecord
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Jury:
         digests, changed = await self.resolve(cohort, gathered.reads)
         unreadable = await asyncio.to_thread(self._unreadable, gathered.runs)
         facts = Facts(self._settings.tolerate, deltas, changed, unreadable, unmeasured, alone=gathered.alone)
-        key = source_key(premises)
+        key, config = source_key(premises), digest_of(gathered.environment.get("config") or {})
         judgements = []
         for spec in cohort:
             if spec.entry in gathered.victims:
@@ -89,7 +90,7 @@ class Jury:
             found = judge(spec.entry, gathered.runs, facts)
             sources = source_key((*digests[spec.entry], *premises))
             inputs = next((build.inputs for build in gathered.runs[0].of(spec.entry)), None)
-            told = {"source_key": sources, "premises": key, "inputs": inputs}
+            told = {"source_key": sources, "premises": key, "inputs": inputs, "config": config}
             judgements.append(replace(found, evidence=found.evidence | told))
         judged = {one.target for one in judgements} - set(changed)
         return Outcome(

@@ -262,17 +262,22 @@ class Orders:
         record = replace(outcome.record, judgements=tuple(after for _, after in settled))
         if order.soak is not None:
             record, counted = await self._weighed(record, soaked)
-            return replace(await self._conclude(record), explanations=counted)
+            return replace(await self._conclude(record, whole=True), explanations=counted)
         if order.aside:
             record, counted = await self._weighed(record, strengthened)
-            return replace(await self._conclude(record, outcome), explanations=counted)
-        return await self._conclude(await self._succeed(record), outcome, provisional)
+            return replace(await self._conclude(record, outcome, whole=True), explanations=counted)
+        return await self._conclude(await self._succeed(record), outcome, provisional, whole=order.whole)
 
     async def _standing(self, entry: str) -> VerdictRecord | None:
         return next(iter(await self._store.verdicts(entry, 1)), None)
 
     async def _conclude(
-        self, record: RoundRecord, outcome: Outcome | None = None, provisional: frozenset[str] = frozenset()
+        self,
+        record: RoundRecord,
+        outcome: Outcome | None = None,
+        provisional: frozenset[str] = frozenset(),
+        *,
+        whole: bool,
     ) -> Finished:
         """Record a round, where it judged anything, and tell of it."""
         number = None
@@ -290,7 +295,8 @@ class Orders:
                 one.verdict,
                 _files_of(record.reads[one.target]) if one.target in record.reads else None,
                 puzzling(one),
-                partial=not record.alone or is_partial(one, self._settings.schedules),
+                # A whole round beside a slow order says nothing of speed, and has judged all the same.
+                partial=(not whole and not record.alone) or is_partial(one, self._settings.schedules),
                 provisional=one.target in provisional,
             )
             for one in record.judgements

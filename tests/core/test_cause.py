@@ -157,3 +157,16 @@ def test_what_few_builds_say_is_said_to_be_unsettled(counts, settled, stage):
 )
 def test_what_differs_by_itself_is_blamed_on_nothing_else_by_chance(counts):
     assert cause.kind(found(**counts), "object") == "random"
+
+
+def test_what_callbacks_give_is_not_blamed_on_the_compiler():
+    told = cause.cause_of(found(order=(5, 5), process=(0, 5)), "output", cause.CALLS)
+    assert told["kind"] == "order"
+    assert "callbacks" in told["headline"]
+    assert "callback" in told["hint"]
+
+
+@pytest.mark.parametrize("stage", ["hlo", "object", "output"])
+def test_where_the_programs_are_unlike_the_compiler_is_not_blamed(stage):
+    told = cause.cause_of(found(process=(5, 5)), stage, cause.OTHER)
+    assert "XLA" not in told["text"] + told["hint"]

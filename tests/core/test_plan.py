@@ -1007,3 +1007,14 @@ def test_orders_carry_numbers_of_their_own_and_that_of_the_event_behind_them():
     assert plan.handle(Asked((A,))) == []  # event 4
     (asked,) = plan.handle(Ended((judged(B, reads={"/p/b.py": "2"}),)))
     assert (asked.cohort, asked.number, asked.by) == ((A,), 3, 4)
+
+
+@pytest.mark.parametrize(
+    "save",
+    [Saved({"/p/a.py": "2"}), Saved({}, frozenset({"a.py"})), Saved({}, frozenset(), frozenset({"a.py"}))],
+)
+def test_a_new_target_is_given_up_when_its_file_is_saved_or_goes(save):
+    plan = Plan(root="/p")
+    assert plan.handle(Declared(specs(A), "a.py")) == [Validate((A,), "new")]
+    assert plan.handle(Saved({"/p/other.py": "2"}, frozenset({"other.py"}))) == []
+    assert plan.handle(save) == [Abandon()]

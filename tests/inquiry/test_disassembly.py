@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pcvd.core.model import Part, digest
@@ -135,3 +136,19 @@ def test_a_gpu_binarys_sections_are_shown_by_what_reads_any(tools):
     Path(os.environ["PATH"], "objdump").unlink()
     with pytest.raises(NoDisassembly, match=r"no disassembler is installed \(objdump or llvm-objdump\)"):
         disassembly.contents("one.cubin", b"")
+
+
+def test_a_tool_that_prints_without_end_is_ended_with_what_it_started(
+    tools, monkeypatch, tmp_path, eventually
+):
+    monkeypatch.setattr(disassembly, "_LARGEST", 1 << 16)
+    mark = tmp_path / "pid"
+    yes = shutil.which("yes")
+    tools(objdump=f"{yes} ffffffff & echo $! > {mark}; wait")
+    with pytest.raises(NoDisassembly, match="more than can be compared"):
+        disassembly.code("one.o", b"object")
+    pid = int(mark.read_text())
+    gone = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    eventually(
+        lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() in gone, "what it started is ended"
+    )

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 RACE = "race"
+SAME, OTHER, CALLS = "same", "other", "calls"
+"""What the compiler was given in the builds that differ: one program, several, or one that calls back into
+Python where only what it gives differs. Only of the first is what differs the compiler's own.
+"""
 _CLEARLY = 0.5
 _SURELY = 0.05
 """What is less likely than this by chance is taken for a cause."""
@@ -170,23 +174,23 @@ def is_settled(findings: Mapping[str, Finding], stage: str) -> bool:
     return found.outdoes(without) < _SURELY
 
 
-def kind(findings: Mapping[str, Finding], stage: str) -> str:
+def kind(findings: Mapping[str, Finding], stage: str, given: str = SAME) -> str:
     """The kind of cause that `findings`, by variation, speak for, when `stage` is the first that differs."""
     flips = deciding(findings, stage)
     if flips == PROCESS.name:
         return "random"
-    if flips in {"order", "after-itself"} and _compiled(stage):
+    if flips in {"order", "after-itself"} and _compiled(stage) and given == SAME:
         return "compile-order"
     return flips or "unknown"
 
 
-def cause_of(findings: Mapping[str, Finding], stage: str) -> dict[str, Any]:
+def cause_of(findings: Mapping[str, Finding], stage: str, given: str = SAME) -> dict[str, Any]:
     """The cause that `findings` speak for, in the shape of the status JSON; its place is yet to be found."""
-    name, decided, order = kind(findings, stage), deciding(findings, stage), _precedence(stage)
+    name, decided, order = kind(findings, stage, given), deciding(findings, stage), _precedence(stage)
     tried = [one for one in findings.values() if one.builds]
     tried.sort(key=lambda one: (one.variation != decided, order.index(one.variation)))
     evidence = counted([one.told() for one in tried if one.differs or one.variation == PROCESS.name])
-    headline = _headline(name, stage)
+    headline = _headline(name, stage, given)
     if not is_settled(findings, stage):
         headline = f"perhaps {headline}; the builds are too few to settle it"
     return {
@@ -199,7 +203,7 @@ def cause_of(findings: Mapping[str, Finding], stage: str) -> dict[str, Any]:
         "headline": headline,
         "text": headline + (f": {stage} differs {evidence}" if evidence else ""),
         "place": None,
-        "hint": _advice(name, stage),
+        "hint": _advice(name, stage, given),
         "workaround": None,
         "evidence": [one.told() for one in findings.values()],
         "remarks": [remark for one in findings.values() for remark in one.remarks()],
@@ -253,14 +257,26 @@ _OF_XLA = {
 }
 
 
-def _headline(cause: str, stage: str) -> str:
+def _headline(cause: str, stage: str, given: str) -> str:
     """What a kind of cause means, in one clause."""
-    told = _OF_XLA.get(cause) if _compiled(stage) else None
+    if given == CALLS and cause in _OF_CALLS:
+        return _OF_CALLS[cause]
+    told = _OF_XLA.get(cause) if _compiled(stage) and given == SAME else None
     return told or _HEADLINES.get(cause, "no variation tried so far changes it")
 
 
+_OF_CALLS = {
+    "random": "what its callbacks give does not reproduce itself, even with nothing changed",
+    "memory-layout": "what its callbacks give depends on memory addresses",
+    "hash-seed": "what its callbacks give depends on Python's hash seed",
+    "order": "what its callbacks give depends on which targets its process has built before it",
+    "after-itself": "what its callbacks give depends on how often its process has built it",
+    "thread": "what its callbacks give depends on the thread that builds it",
+    "neighbours": "what its callbacks give depends on what else its process has loaded and built",
+    "race": "what its callbacks give depends on whether builds overlap",
+}
 _ADVICE = {
-    "random": "seed what is drawn while tracing, or pass it in; an id() or a set of objects is random too",
+    "random": "seed what is drawn while tracing, or pass it in; an id(), a time or a pid is drawn as well",
     "memory-layout": "sort by something that has a meaning, not by identity",
     "hash-seed": "iterate over sorted(…) instead of a set, and use hashlib where a number must be stable",
     "order": "what outlives a trace (a counter, a cache with too loose a key) must not reach the program",
@@ -271,8 +287,10 @@ _ADVICE = {
 }
 
 
-def _advice(cause: str, stage: str) -> str | None:
+def _advice(cause: str, stage: str, given: str) -> str | None:
     """What to do about it; where the program handed to XLA is the same, nothing in the model."""
-    if _compiled(stage):
+    if given == CALLS:
+        return "a callback must give the same for the same arguments, whatever was built or called before"
+    if _compiled(stage) and given == SAME:
         return "the program handed to XLA is the same each time: this is XLA's doing, not the model's"
     return _ADVICE.get(cause)

@@ -307,7 +307,20 @@ class Plan:
         self._look_into(sorted(asking | event.declaring))
         self._roster.unlearn(event.changes)
         touched = {entry for path, digest in event.changes.items() for entry in self._touched(path, digest)}
+        touched |= self._unread(event)
         return [running for running in self._under_way if self._is_pointless(running, touched)]
+
+    def _unread(self, event: Saved) -> set[str]:
+        """The targets being built of which nobody knows yet what they read, but that they are in a file that
+        was saved, and those that are no more.
+        """
+        saved = {*event.declaring, *event.gone, *map(self._roster.shown, event.changes)}
+        cohorts = {entry for running in self._under_way for entry in running.cohort}
+        known = self._roster.read.who
+        gone = {entry for entry in cohorts if entry not in self._roster}
+        return gone | {
+            entry for entry in cohorts - gone if entry not in known and self._roster[entry].spec.path in saved
+        }
 
     def _touched(self, path: str, digest: str | None) -> list[str]:
         """The targets that read `path`, where it is news that it holds this; verdicts on it are stale now."""
@@ -330,7 +343,8 @@ class Plan:
         """Whether all that an order builds was saved since. What was given up too often is seen through."""
         if not running.cohort or running.abandoned or not touched.issuperset(running.cohort):
             return False
-        return all(self._roster[entry].given_up < MOST_TRIES for entry in running.cohort)
+        left = (target for entry in running.cohort if (target := self._roster.get(entry)) is not None)
+        return all(target.given_up < MOST_TRIES for target in left)
 
     # -- ends --------------------------------------------------------------------------------------
 

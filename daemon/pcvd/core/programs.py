@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pcvd.core.compare import INCONCLUSIVE
+from pcvd.core.model import digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Program:
     """What one build of a target has come to before it is compiled: canonical digests of its jaxpr (with
-    constants, signature and what it calls) and its StableHLO, and the digest of the values it will be run on.
+    constants, signature, compiler options and what it calls) and its StableHLO, the digest of the values it
+    will be run on, and that of JAX's configuration.
 
     `closed`: all that it does is in it. A program that calls back into Python does what Python does.
     """
@@ -29,7 +31,13 @@ class Program:
     jaxpr: str | None
     stablehlo: str | None
     inputs: str
+    config: str
     closed: bool
+
+
+def digest_of(config: Mapping[str, str]) -> str:
+    """The digest of a configuration, whatever the order of its names."""
+    return digest(repr(sorted(config.items())).encode(errors="surrogateescape"))
 
 
 def is_standing(programs: Mapping[str, Sequence[Program]], standing: Judgement, premises: str) -> bool:
@@ -45,6 +53,7 @@ def is_standing(programs: Mapping[str, Sequence[Program]], standing: Judgement, 
     return all(
         program.closed
         and program.inputs == evidence.get("inputs")
+        and program.config == evidence.get("config")
         and _is(program.jaxpr, standing.stages.get("jaxpr", {}).get(schedule))
         and _is(program.stablehlo, standing.stages.get("stablehlo", {}).get(schedule))
         for schedule, made in programs.items()

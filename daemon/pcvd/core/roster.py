@@ -108,7 +108,11 @@ class Roster:
         """That a file was saved, as the reason for something."""
         if path.endswith(looks.TREE):
             return f"something below {looks.folder_of(path)} was saved"
-        return f"{path.removeprefix(self._root)} was saved"
+        return f"{self.shown(path)} was saved"
+
+    def shown(self, path: str) -> str:
+        """A path as it is named: relative to the root, where it lies below it."""
+        return path.removeprefix(self._root)
 
     def unlearn(self, changes: Mapping[str, str | None]) -> None:
         """What is remembered of a target that is not declared again yet is stale where a file is another."""

@@ -4,17 +4,23 @@ missing, fail, hang, or know nothing of the format: then there is a reason inste
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import BinaryIO
 
 _PATIENCE_S = 30.0
+_LOOK_S = 0.05
 _LARGEST = 64 << 20  # bytes of text that are looked at
 
 _CODE = {
@@ -69,22 +75,46 @@ def _run(command: tuple[str, ...], data: bytes) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="pcv-") as folder:
         # The same name for every file: disassemblers print it.
         Path(folder, "object").write_bytes(data)
-        try:
-            ended = subprocess.run(
-                [*command, "object"],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_PATIENCE_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise NoDisassembly(f"{command[0]} was not done after {_PATIENCE_S:.0f} s") from None
-        except OSError as error:
-            raise NoDisassembly(f"{command[0]} could not be run: {error.strerror}") from None
-    if ended.returncode:
-        said = ended.stderr.decode(errors="replace").strip().splitlines()
-        raise NoDisassembly(f"{command[0]} failed: {said[-1] if said else f'exit status {ended.returncode}'}")
-    if len(ended.stdout) > _LARGEST:
-        raise NoDisassembly(f"{command[0]} printed {len(ended.stdout)} bytes, more than can be compared")
-    return ended.stdout.decode(errors="replace").splitlines()
+        # Into files, which have a limit: memory would have none for a tool that prints without end.
+        with Path(folder, "out").open("wb+") as out, Path(folder, "err").open("wb+") as err:
+            try:
+                tool = subprocess.Popen(
+                    [*command, "object"],
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise NoDisassembly(f"{command[0]} could not be run: {error.strerror}") from None
+            status = _ended(tool, command[0], (out, err))
+            out.seek(0)
+            err.seek(0)
+            printed, said = out.read(_LARGEST), err.read(_LARGEST).decode(errors="replace")
+    if status:
+        lines = said.strip().splitlines()
+        raise NoDisassembly(f"{command[0]} failed: {lines[-1] if lines else f'exit status {status}'}")
+    return printed.decode(errors="replace").splitlines()
+
+
+def _ended(tool: subprocess.Popen[bytes], name: str, files: tuple[BinaryIO, ...]) -> int:
+    """The exit status of a tool that prints into `files`. It is ended, with all that it started, where it
+    takes too long or prints too much: then NoDisassembly is raised.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    try:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                tool.wait(_LOOK_S)
+            printed = max(os.fstat(file.fileno()).st_size for file in files)
+            if printed > _LARGEST:
+                raise NoDisassembly(f"{name} printed {printed} bytes, more than can be compared")
+            if tool.returncode is not None:
+                return tool.returncode
+            if time.monotonic() > deadline:
+                raise NoDisassembly(f"{name} was not done after {_PATIENCE_S:.0f} s")
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(tool.pid, signal.SIGKILL)
+        tool.wait()

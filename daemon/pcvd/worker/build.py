@@ -82,6 +82,8 @@ class Product:
     traced: Any = None
     lowered: Any = None
     compiled: Any = None
+    options: tuple[tuple[str, Any], ...] = ()
+    """The compiler options that the function itself asks for."""
     runtime_args: tuple[Any, ...] = ()
     program: tuple[Artifact, ...] = ()
     """What was collected of it before it was compiled."""
@@ -102,6 +104,7 @@ def lower(
     step = "trace"
     try:
         fresh, traceable, product.runtime_args = prepare(function, args)
+        product.options = jaxnames.compiler_options(fresh)
         product.traced = fresh.trace(*traceable)
         step = "lower"
         if recipe.lowers:

@@ -14,8 +14,8 @@ import numpy as np
 from pcvd.core import mlir
 from pcvd.core.canonical import Context, canonicalize
 from pcvd.core.model import BY_TYPE, LINES, LOCATIONS, PASSES, Artifact, Part
-from pcvd.core.programs import Program
-from pcvd.worker import identity, jaxnames
+from pcvd.core.programs import Program, digest_of
+from pcvd.worker import environment, identity, jaxnames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,13 +57,14 @@ class Collector:
         """What a build that was lowered has come to; `inputs` is the digest of the argument values."""
         jaxpr, stablehlo = product.program = self._programs(product)
         closed = not mlir.calls_back(product.lowered.as_text())
-        return Program(target, jaxpr.canonical, stablehlo.canonical, inputs, closed)
+        config = digest_of(environment.configuration())
+        return Program(target, jaxpr.canonical, stablehlo.canonical, inputs, config, closed)
 
     def _programs(self, product: Product) -> tuple[Artifact, ...]:
         """What there is before anything is compiled: the jaxpr and, where it was lowered, the StableHLO."""
         if product.program:
             return product.program
-        jaxpr = self._try("jaxpr", lambda: self._jaxpr(product.traced))
+        jaxpr = self._try("jaxpr", lambda: self._jaxpr(product.traced, product.options))
         if product.lowered is None:
             return (jaxpr,)
         return jaxpr, self._text("stablehlo", "module.mlir", product.lowered.as_text)
@@ -116,12 +117,15 @@ class Collector:
             return Artifact.missing(stage, f"{type(error).__name__}: {error}"[:500])
         return made if isinstance(made, Artifact) else Artifact.of(stage, made)
 
-    def _jaxpr(self, traced: Any) -> list[Part]:
+    def _jaxpr(self, traced: Any, options: tuple[tuple[str, Any], ...]) -> list[Part]:
         jaxpr = traced.jaxpr
+        called = identity.signature(traced)
+        # What the function wants of the compiler is in no later text, and makes other code of the same one.
+        called += "".join(f"compiler option {name} = {value!r}\n" for name, value in options)
         # The text leaves out which functions it refers to, and how the function is called.
         parts = [
             self._part("jaxpr", "jaxpr.txt", str(jaxpr).encode(errors="backslashreplace")),
-            self._value("signature.txt", identity.signature(traced).encode(errors="backslashreplace")),
+            self._value("signature.txt", called.encode(errors="backslashreplace")),
         ]
         named, by_type = identity.callables(jaxpr)
         if named:

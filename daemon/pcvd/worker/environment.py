@@ -36,8 +36,13 @@ def describe() -> dict[str, Any]:
         "devices": [device.device_kind for device in devices],
         "driver": str(getattr(devices[0].client, "platform_version", "")).splitlines(),
         "variables": dict(sorted(startup_variables().items())),
-        "config": {name: str(value) for name, value in sorted(jax.config.values.items())},
+        "config": configuration(),
     }
+
+
+def configuration() -> dict[str, str]:
+    """JAX's configuration: some of it is in no program's text, and the compiler heeds it."""
+    return {name: str(value) for name, value in sorted(jax.config.values.items())}
 
 
 def affinity() -> list[int]:

@@ -36,6 +36,11 @@ def jitted_like(function: Callable[..., Any], original: Any) -> Any:
     return _cpp_pjit(function, original._jit_info)
 
 
+def compiler_options(function: Any) -> tuple[tuple[str, Any], ...]:
+    """The compiler options that `function` was jitted with: they are in no program's text."""
+    return tuple(function._jit_info.compiler_options_kvs or ())
+
+
 def static_positions(function: Any, count: int) -> set[int]:
     """Which of `count` positional arguments `function` takes as static ones (a compiled program is called
     without them).

@@ -1,0 +1,110 @@
+"""Early cutoff: a save that leaves the programs as they were builds nothing, and anything else does. And saves
+of files that have other names, or that are being built for the first time.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+OPTIONS = """
+import functools
+import jax
+import jax.numpy as jnp
+import pcv
+
+LEVEL = 3
+LOW = False
+jax.config.update("jax_disable_most_optimizations", LOW)
+
+@pcv.target("f32[64]")
+@functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": LEVEL})
+def model(x):
+    return jnp.sin(jnp.cumsum(x * 3) + jnp.tanh(x))
+"""
+CALLING = """
+import jax
+import numpy as np
+import pcv
+
+FACTOR = 1
+
+def host(x):
+    return np.float32(x * FACTOR)
+
+@pcv.target("f32[4]")
+def model(x):
+    return jax.pure_callback(host, jax.ShapeDtypeStruct((4,), np.float32), x)
+"""
+SETTINGS = 'platform = "cpu"\nschedules = ["serial", "threads:2"]\nsoak = false\n'
+
+
+@pytest.fixture
+def started(new_project, fresh):
+    def start(**files):
+        project = new_project({"pcv.toml": SETTINGS, **{f"{name}.py": text for name, text in files.items()}})
+        project.start()
+        fresh(project)
+        return project
+
+    return start
+
+
+def judged(project, fresh, name="model"):
+    """How often a target was judged anew, once everything saved has been judged."""
+    fresh(project)
+    return len([one for one in project.rounds() if f"{name}.py:model" in one[1]])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("LEVEL = 3", "LEVEL = 0"), ("LOW = False", "LOW = True"), ("x * 3", "x * 4")]
+)
+def test_what_the_compiler_is_told_is_part_of_the_program(started, fresh, before, after):
+    project = started(model=OPTIONS)
+    rounds = judged(project, fresh)
+    project.write("model.py", "# a comment changes nothing\n" + OPTIONS)
+    assert judged(project, fresh) == rounds
+    project.write("model.py", OPTIONS.replace(before, after))
+    assert judged(project, fresh) == rounds + 1
+
+
+def test_what_calls_back_is_always_built(started, fresh):
+    project = started(model=CALLING)
+    rounds = judged(project, fresh)
+    project.write("model.py", CALLING.replace("FACTOR = 1", "FACTOR = 2"))
+    assert judged(project, fresh) == rounds + 1
+
+
+def test_a_file_behind_a_link_is_looked_at_before_anybody_is_told(started, fresh, tmp_path):
+    real = tmp_path / "elsewhere.py"
+    text = "import pcv\n\n@pcv.target('f32[4]')\ndef model(x):\n    return x * 2.0\n"
+    real.write_text(text)
+    project = started(other=text)
+    project.path("linked.py").symlink_to(real)
+    rounds = judged(project, fresh, "linked")
+    assert rounds == 1
+    for factor in range(3, 6):
+        real.write_text(text.replace("2.0", f"{factor}.0"))
+        rounds += 1
+        assert judged(project, fresh, "linked") == rounds
+    (row,) = json.loads(project.pcvctl("status", "--json", "linked.py:model").stdout)["targets"]
+    assert row["fresh"]
+
+
+def test_a_target_that_is_built_for_the_first_time_can_be_saved_again(started, fresh, eventually):
+    project = started(other="import pcv\n\n@pcv.target('f32[4]')\ndef model(x):\n    return x\n")
+    slow = "import time\nimport pcv\n\n@pcv.target('f32[4]')\ndef model(x):\n    time.sleep(SECONDS)\n    return x\n"
+    project.write("slow.py", slow.replace("SECONDS", "200"))
+
+    def building():
+        rows = project.json("status")["targets"]
+        return any(one["target"] == "slow.py:model" and one["state"] == "building" for one in rows)
+
+    eventually(building, "it is being built")
+    project.write("slow.py", slow.replace("SECONDS", "0"))
+    assert judged(project, fresh, "slow") == 1
+    project.write("slow.py", slow.replace("SECONDS", "201"))
+    eventually(building, "it is being built again")
+    project.path("slow.py").unlink()
+    assert [one["target"] for one in fresh(project)["targets"]] == ["other.py:model"]
