@@ -1,5 +1,5 @@
-"""Early cutoff: a save that leaves the programs as they were builds nothing, and anything else does. And saves
-of files that have other names, or that are being built for the first time.
+"""Early cutoff: a save that leaves the programs as they were builds nothing, and any other does. And saves of
+files that have other names, or that are being built for the first time.
 """
 
 from __future__ import annotations
@@ -36,6 +36,15 @@ def host(x):
 @pcv.target("f32[4]")
 def model(x):
     return jax.pure_callback(host, jax.ShapeDtypeStruct((4,), np.float32), x)
+"""
+SLOW = """
+import time
+import pcv
+
+@pcv.target("f32[4]")
+def model(x):
+    time.sleep(SECONDS)
+    return x
 """
 SETTINGS = 'platform = "cpu"\nschedules = ["serial", "threads:2"]\nsoak = false\n'
 
@@ -94,17 +103,16 @@ def test_a_file_behind_a_link_is_looked_at_before_anybody_is_told(started, fresh
 
 def test_a_target_that_is_built_for_the_first_time_can_be_saved_again(started, fresh, eventually):
     project = started(other="import pcv\n\n@pcv.target('f32[4]')\ndef model(x):\n    return x\n")
-    slow = "import time\nimport pcv\n\n@pcv.target('f32[4]')\ndef model(x):\n    time.sleep(SECONDS)\n    return x\n"
-    project.write("slow.py", slow.replace("SECONDS", "200"))
+    project.write("slow.py", SLOW.replace("SECONDS", "200"))
 
     def building():
         rows = project.json("status")["targets"]
         return any(one["target"] == "slow.py:model" and one["state"] == "building" for one in rows)
 
     eventually(building, "it is being built")
-    project.write("slow.py", slow.replace("SECONDS", "0"))
+    project.write("slow.py", SLOW.replace("SECONDS", "0"))
     assert judged(project, fresh, "slow") == 1
-    project.write("slow.py", slow.replace("SECONDS", "201"))
+    project.write("slow.py", SLOW.replace("SECONDS", "201"))
     eventually(building, "it is being built again")
     project.path("slow.py").unlink()
     assert [one["target"] for one in fresh(project)["targets"]] == ["other.py:model"]
