@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from pcvd import jaxnames
 from pcvd.core.model import STAGES
-from pcvd.worker import jaxnames
 from pcvd.worker.blame import blame
 
 if TYPE_CHECKING:

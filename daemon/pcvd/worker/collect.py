@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from pcvd import jaxnames
 from pcvd.core.canonical import Context, canonicalize
 from pcvd.core.model import LINES, LOCATIONS, PASSES, Artifact, Part
-from pcvd.worker import identity, jaxnames
+from pcvd.worker import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

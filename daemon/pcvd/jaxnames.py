@@ -9,7 +9,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 def is_jitted(function: Any) -> bool:
@@ -90,3 +90,74 @@ def inner_jaxprs(jaxpr: Any) -> Iterator[Any]:
             for inner in value if isinstance(value, tuple | list) else (value,):
                 if hasattr(inner, "eqns"):
                     yield from inner_jaxprs(inner)
+
+
+def is_plain_call(params: dict[str, Any]) -> bool:
+    """Whether an inner `jit`, told by the parameters of its equation, asks for nothing but its body: neither
+    for shardings, layouts, a mesh nor for compiler options. (JAX ignores what it says of donation.)
+
+    The object that stands for "no sharding asked for" has no public name.
+    """
+    from jax._src.sharding_impls import UNSPECIFIED
+
+    shardings = (*params["in_shardings"], *params["out_shardings"])
+    layouts = (*params["in_layouts"], *params["out_layouts"])
+    return (
+        all(one is UNSPECIFIED for one in shardings)
+        and all(one is None for one in layouts)
+        and params["ctx_mesh"].empty
+        and not params["compiler_options_kvs"]
+    )
+
+
+def user_place(equation: Any) -> tuple[str, int] | None:
+    """The file and line of the user's own that an equation comes from; None where there is none.
+
+    Equations carry tracebacks; which of their frames are JAX's own is known to a private module only.
+    """
+    from jax._src import source_info_util
+
+    frame = source_info_util.user_frame(equation.source_info.traceback)
+    return None if frame is None else (frame.file_name, frame.start_line)
+
+
+def compiler_options(function: Any) -> dict[str, Any]:
+    """The compiler options that a jitted function was given."""
+    return dict(function._jit_info.compiler_options_kvs)
+
+
+def direct_call(compiled: Any) -> Callable[[Sequence[Any]], list[Any]] | None:
+    """A function from arrays to arrays that runs a `jax.stages.Compiled` without looking at them again.
+
+    The public call checks and converts every argument, which takes longer than a small kernel. What comes from
+    one executable and goes to the next needs no check. None for what this can't do right: effects and callbacks
+    (they thread tokens), mutable arrays, random keys (they are wrapped), several devices, unusual layouts.
+    """
+    mesh = compiled._executable
+    call = getattr(mesh, "unsafe_call", None)
+    plain = (
+        type(call).__name__ == "ExecuteReplicated"
+        and not (call.ordered_effects or call.has_unordered_effects or call.has_host_callbacks)
+        and call.mut is None
+        and call.pgle_profiler is None
+        and not compiled._params.const_args
+        and len(call.kept_var_idx) == len(mesh.in_avals)
+        and len(mesh.xla_executable.local_devices()) == 1
+        and all(layout is None for layout in mesh._dispatch_in_layouts)
+        and not any(_is_wrapped(aval) for aval in (*mesh.in_avals, *mesh.out_avals))
+    )
+    if not plain:
+        return None
+    execute, handlers = mesh.xla_executable.execute_sharded, call.out_handler.handlers
+
+    def run(arrays: Sequence[Any]) -> list[Any]:
+        out: list[Any] = execute(arrays).consume_with_handlers(handlers)
+        return out
+
+    return run
+
+
+def _is_wrapped(aval: Any) -> bool:
+    import jax
+
+    return bool(jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended))
