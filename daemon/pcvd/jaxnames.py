@@ -5,6 +5,7 @@ Kept in one place, so that a new version of JAX is looked through by reading one
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def inner_jaxprs(jaxpr: Any) -> Iterator[Any]:
 
 def is_plain_call(params: dict[str, Any]) -> bool:
     """Whether an inner `jit`, told by the parameters of its equation, asks for nothing but its body: neither
-    for shardings, layouts, a mesh nor for compiler options. (JAX ignores what it says of donation.)
+    for shardings, layouts, a mesh nor for compiler options. What it says of donation JAX ignores.
 
     The object that stands for "no sharding asked for" has no public name.
     """
@@ -126,15 +127,25 @@ def compiler_options(function: Any) -> dict[str, Any]:
     return dict(function._jit_info.compiler_options_kvs)
 
 
+def without_derivative(exported: Any) -> Any:
+    """A `jax.export.Exported` that can be pickled: without the function that makes its derivative.
+
+    `Exported.serialize` needs flatbuffers, which JAX does not bring along; between two processes of the same
+    JAX, a pickle does.
+    """
+    return dataclasses.replace(exported, _get_vjp=None)
+
+
 def direct_call(compiled: Any) -> Callable[[Sequence[Any]], list[Any]] | None:
     """A function from arrays to arrays that runs a `jax.stages.Compiled` without looking at them again.
 
-    The public call checks and converts every argument, which takes longer than a small kernel. What comes from
-    one executable and goes to the next needs no check. None for what this can't do right: effects and callbacks
-    (they thread tokens), mutable arrays, random keys (they are wrapped), several devices, unusual layouts.
+    The public call checks and converts every argument, which takes longer than a small kernel. What comes
+    from one executable and goes to the next needs no check. None for what this can't do right: effects and
+    callbacks (they thread tokens), mutable arrays, random keys (they are wrapped), several devices, unusual
+    layouts.
     """
     mesh = compiled._executable
-    call = getattr(mesh, "unsafe_call", None)
+    call: Any = getattr(mesh, "unsafe_call", None)
     plain = (
         type(call).__name__ == "ExecuteReplicated"
         and not (call.ordered_effects or call.has_unordered_effects or call.has_host_callbacks)

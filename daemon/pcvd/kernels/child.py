@@ -31,11 +31,10 @@ def main() -> None:
 def compiled(order: dict[str, Any]) -> bytes:
     """The serialized executable of an exported program."""
     import jax
-    from jax import export
     from jax.experimental import serialize_executable
 
     jax.config.update("jax_enable_x64", order["x64"])
-    exported = export.deserialize(bytearray(order["program"]))
+    exported = pickle.loads(order["program"])  # noqa: S301  # from the parent
 
     def kernel(*arguments: Any) -> Any:
         return exported.call(*arguments)

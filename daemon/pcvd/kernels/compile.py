@@ -1,8 +1,8 @@
 """Compiling kernels: each distinct one once, the largest first, several at a time, and none that is cached.
 
-Tracing and lowering hold Python's lock, so they are done one after another in the caller's thread; XLA compiles in
-threads beside it, or in processes of their own. JAX keeps configuration per thread: what the caller lowers is
-lowered under the caller's.
+Tracing and lowering hold Python's lock, so they are done one after another in the caller's thread; XLA
+compiles in threads beside it, or in processes of their own. JAX keeps configuration per thread: what the
+caller lowers is lowered under the caller's.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def compile_kernels(
     Args:
         kernels: distinct kernels.
         workers: how many compile at the same time, at least one.
-        how: in "threads" of this process, or in "processes": new interpreters that start JAX for themselves, which takes
-            seconds, and never forks of this one. What can't be sent to a process (callbacks) is compiled here, and
-            its note says so.
+        how: in "threads" of this process, or in "processes": new interpreters that start JAX for themselves,
+            which takes seconds, and never forks of this one. What can't be sent to a process (callbacks) is
+            compiled here, and its note says so.
         cache: where to look first, and to keep what was compiled. A program with callbacks is not kept.
         compiler_options: as for `jax.stages.Lowered.compile`.
         device: for which device; else for JAX's default one.
@@ -161,9 +161,7 @@ class _Task:
         return built
 
 
-def _task(
-    kernel: Kernel, how: How, cache: Cache | None, options: dict[str, Any], device: Any
-) -> _Task:
+def _task(kernel: Kernel, how: How, cache: Cache | None, options: dict[str, Any], device: Any) -> _Task:
     """Lower a kernel, in the caller's thread."""
     parcel, note = None, ""
     with jax.default_device(device) if device is not None else nullcontext():
@@ -182,6 +180,4 @@ def _task(
 
 
 def _failed(kernel: Kernel, what: str, error: Exception) -> KernelFailed:
-    return KernelFailed(
-        kernel.name, f"{what}: {portable.reason(error)}", file=kernel.file, line=kernel.line
-    )
+    return KernelFailed(kernel.name, f"{what}: {portable.reason(error)}", file=kernel.file, line=kernel.line)

@@ -1,7 +1,8 @@
 """Which arguments of which kernels may be overwritten with results.
 
-A buffer may be given to a kernel if nobody needs it afterwards, and is worth giving if a result of the same type
-can take its place. A kernel that is used several times is compiled once, so all of its uses must agree.
+A buffer may be given to a kernel if nobody needs it afterwards, and is worth giving if a result of the same
+type can take its place. A kernel that is used several times is compiled once, so all of its uses must
+agree.
 """
 
 from __future__ import annotations

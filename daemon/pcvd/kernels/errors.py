@@ -12,9 +12,7 @@ class CutRefused(PcvError):
 class KernelFailed(PcvError):
     """A kernel could not be compiled. `kernel` is its name, `file` and `line` where it comes from."""
 
-    def __init__(
-        self, kernel: str, reason: str, *, file: str | None = None, line: int | None = None
-    ) -> None:
+    def __init__(self, kernel: str, reason: str, *, file: str | None = None, line: int | None = None) -> None:
         self.kernel, self.reason = kernel, reason
         super().__init__(f"{kernel}: {reason}", file=file, line=line)
 

@@ -1,9 +1,10 @@
 """From a program and the places where it is cut to a graph of distinct kernels.
 
-Two steps share a kernel if they apply the same equations in the same way to values of the same types and pass on
-the same results. Names, places and the identity of objects play no part, and neither do the values of weights:
-those are arguments. A scalar written into the program belongs to it, unless three or more otherwise equal steps
-differ in it (a layer's number, a rate that falls from layer to layer): then it becomes an argument too.
+Two steps share a kernel if they apply the same equations in the same way to values of the same types and
+pass on the same results. Names, places and the identity of objects play no part, and neither do the values
+of weights: those are arguments. A scalar written into the program belongs to it, unless three or more
+otherwise equal steps differ in it (a layer's number, a rate that falls from layer to layer): then it
+becomes an argument too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import dataclasses
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jax.extend import core as jaxprs
 
@@ -35,6 +36,17 @@ kernels of the other layers as they are.
 """
 
 
+class _Shape(NamedTuple):
+    """What bodies that differ only in scalars have in common: what their equations do, to which values, and
+    which are the results.
+    """
+
+    kinds: tuple[int, ...]
+    refs: tuple[int, ...]
+    results: tuple[int, ...]
+    types: tuple[int, ...]
+
+
 @dataclass(slots=True, eq=False)
 class _Body:
     """What one step computes: `results` by `equations`, of which the first `recomputed` belong to earlier
@@ -51,7 +63,7 @@ class _Body:
     name: str = ""
     reads: list[int] = field(default_factory=list)
     scalars: list[Any] = field(default_factory=list)
-    shape: Hashable = None
+    shape: _Shape = field(init=False)
     lifted: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -77,8 +89,9 @@ class _Body:
                 local[value] = 2 * made + 1
                 made += 1
         results = tuple(map(refer, self.results))
+        # Equations tell the types of what they read; without any, values are told apart themselves.
         types = () if self.equations else tuple(self.reads)
-        self.shape = (tuple(one.kind for one in self.equations), tuple(refs), results, types)
+        self.shape = _Shape(tuple(one.kind for one in self.equations), tuple(refs), results, types)
 
 
 def extract(program: Program, cut: Cut) -> Graph:
@@ -95,12 +108,10 @@ def extract(program: Program, cut: Cut) -> Graph:
             kernels.append(_kernel(body, avals, program.signatures, {one.digest for one in kernels}))
         reads = (*body.reads, *_constants(body, avals, constants))
         file, line = _place(body)
-        steps.append(
-            Step(numbers[key], reads, body.writes, len(body.equations), body.recomputed, file, line)
-        )
+        steps.append(Step(numbers[key], reads, body.writes, len(body.equations), body.recomputed, file, line))
     graph = Graph(
-        tuple(kernels), tuple(steps), tuple(avals), program.inputs, tuple(constants), outputs, program.donated,
-        cut.notes,
+        tuple(kernels), tuple(steps), tuple(avals), program.inputs, tuple(constants), outputs,
+        program.donated, cut.notes,
     )  # fmt: skip
     given = donations(graph)
     final = tuple(_giving(kernel, positions) for kernel, positions in zip(kernels, given, strict=True))
@@ -148,7 +159,7 @@ def _flow(program: Program) -> Flow:
 
 def _keys(bodies: list[_Body], signatures: Signatures) -> list[Hashable]:
     """What is equal exactly for bodies that can share a kernel; decides which scalars become arguments."""
-    alike: dict[Hashable, list[tuple[_Body, tuple[int, ...]]]] = defaultdict(list)
+    alike: dict[_Shape, list[tuple[_Body, tuple[int, ...]]]] = defaultdict(list)
     for body in bodies:
         alike[body.shape].append((body, tuple(map(signatures.literal, body.scalars))))
     keys: dict[int, Hashable] = {}
@@ -205,13 +216,13 @@ def _kernel(body: _Body, avals: list[Any], signatures: Signatures, taken: set[st
 def _digest(body: _Body, avals: list[Any], signatures: Signatures, taken: set[str]) -> str:
     """A digest of what a body is equal by, the same in every process.
 
-    What is opaque counts by its name only, so that different bodies may come to the same: a number tells them apart.
+    What is opaque counts by its name only, so that different bodies may come to the same: a number tells
+    them apart.
     """
-    (kinds, *rest) = body.shape
-    parts = [signatures.digest(kind) for kind in kinds]
+    parts = [signatures.digest(one.kind) for one in body.equations]
     parts += [signatures.digest(signatures.literal(one)) for one in body.scalars]
     parts += [str(avals[value]) for value in body.reads]
-    text = repr((parts, rest, body.lifted))
+    text = repr((parts, body.shape.refs, body.shape.results, body.lifted))
     for attempt in range(len(taken) + 1):
         digest = hashlib.blake2b(f"{text}{attempt or ''}".encode(), digest_size=16).hexdigest()
         if digest not in taken:

@@ -94,8 +94,9 @@ class Step:
 class Graph:
     """Distinct kernels, and the steps in which they run.
 
-    `inputs` are the numbers of the program's arguments, `constants` those of values it holds, `outputs` those of its
-    results: each of them an argument or made by a step. `notes` say what was decided against, and why.
+    `inputs` are the numbers of the program's arguments, `constants` those of values it holds, `outputs`
+    those of its results: each of them an argument or made by a step. `notes` say what was decided against,
+    and why.
     """
 
     kernels: tuple[Kernel, ...]
@@ -134,7 +135,9 @@ class Graph:
 
     def boundary_bytes(self) -> int:
         """The bytes of all values that one kernel makes and another one reads."""
-        return sum(self.bytes_of(value) for value in {one for values in self.edges().values() for one in values})
+        return sum(
+            self.bytes_of(value) for value in {one for values in self.edges().values() for one in values}
+        )
 
     def peak_bytes(self, temporaries: Callable[[int], int] = lambda kernel: 0) -> int:  # noqa: ARG005
         """The most bytes that are alive at one time beside arguments and constants; `temporaries` tells how
@@ -148,5 +151,3 @@ class Graph:
             peak = max(peak, alive + temporaries(step.kernel))
             alive -= sum(self.bytes_of(value) for value in ends if value not in self.inputs)
         return peak
-
-

@@ -1,8 +1,8 @@
 """Running compiled kernels as one program.
 
-Between two kernels nothing is looked at: numbered slots hold the buffers, a step takes its own out, calls its
-executable and puts the results in; slots are emptied at their last use. Calls return before the work is done, so Python
-runs ahead of the kernels as it does of a single one.
+Between two kernels nothing is looked at: numbered slots hold the buffers, a step takes its own out, calls
+its executable and puts the results in; slots are emptied at their last use. Calls return before the work is
+done, so Python runs ahead of the kernels as it does of a single one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Linked:
         self._empty = [None] * (len(slots) - len(graph.inputs) - len(graph.constants))
         with jax.default_device(device):
             self._constants = [_held(value, graph.avals[number]) for number, value in graph.constants]
-        self._direct = _calls(graph, slots, [jaxnames.direct_call(one) or _public(one) for one in executables])
+        self._direct = _calls(
+            graph, slots, [jaxnames.direct_call(one) or _public(one) for one in executables]
+        )
         self._checked = _calls(graph, slots, [_public(one) for one in executables])
 
     def __call__(self, arguments: Sequence[Any]) -> list[Any]:
@@ -69,7 +71,9 @@ def _calls(graph: Graph, slots: dict[int, int], runs: Sequence[Any]) -> list[_Ca
     for step, ends in zip(graph.steps, graph.last_uses(), strict=True):
         start, end = end, end + len(step.writes)
         drop = tuple(slots[value] for value in ends)
-        calls.append(_Call(_taking([slots[value] for value in step.reads]), runs[step.kernel], slice(start, end), drop))
+        calls.append(
+            _Call(_taking([slots[value] for value in step.reads]), runs[step.kernel], slice(start, end), drop)
+        )
     return calls
 
 

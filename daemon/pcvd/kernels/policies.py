@@ -1,14 +1,15 @@
 """Where to cut: the places in a program before which a new kernel begins.
 
-Equations stand in an order in which they can run, so what lies between two cuts can be run as one, and kernels
-never wait for each other in a circle. A policy only chooses places; that every choice is sound, or is
-taken back with a reason, is decided in one place here.
+Equations stand in an order in which they can run, so what lies between two cuts can be run as one, and
+kernels never wait for each other in a circle. A policy only chooses places; that every choice is sound, or
+is taken back with a reason, is decided in one place here.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,7 @@ class Cut:
     def segments(self, count: int) -> list[range]:
         """The equations of each kernel, of a program that has `count`."""
         edges = [0, *self.places, count]
-        return [range(start, stop) for start, stop in zip(edges, edges[1:], strict=False) if stop > start]
+        return [range(start, stop) for start, stop in pairwise(edges) if stop > start]
 
 
 def cut(program: Program, policy: str | Iterable[int]) -> Cut:
@@ -68,22 +69,24 @@ def cut(program: Program, policy: str | Iterable[int]) -> Cut:
     return Cut(tuple(inside), tuple(notes))
 
 
-def live_bytes(program: Program) -> np.ndarray:
-    """How many bytes would cross a cut before each equation, and after the last one: values that are made before
-    it and needed from it on. Arguments and constants are there anyway, and not counted.
+def crossing_bytes(program: Program, longest: int | None = None) -> np.ndarray:
+    """How many bytes would cross a cut before each equation, and after the last one: values that are made
+    before it and needed from it on. Arguments and constants are there anyway, and not counted; nor are
+    values that live for more than `longest` equations.
 
     Shape [equations + 1], int64.
     """
     change = np.zeros(len(program.equations) + 2, np.int64)
     for value, made, last in _lives(program):
-        size = program.bytes_of(value)
-        change[made + 1] += size
-        change[last + 1] -= size
+        if longest is None or last - made <= longest:
+            size = program.bytes_of(value)
+            change[made + 1] += size
+            change[last + 1] -= size
     return np.cumsum(change)[:-1]
 
 
 def _lives(program: Program) -> Iterator[tuple[int, int, int]]:
-    """Each value that an equation makes, that equation, and the last that reads it (the end, for a result)."""
+    """Each value that an equation makes, that equation, and the last that reads it: the end, for a result."""
     made = {}
     last = {}
     for place, equation in enumerate(program.equations):
@@ -143,7 +146,7 @@ def ops(program: Program) -> Iterator[int]:
 
 
 def repeated(program: Program) -> Iterator[int]:
-    """At each turn of what repeats: the layers of a loop in Python, forward and backward; and around marks."""
+    """At each turn of what repeats, such as the layers of a loop in Python; and around marks."""
     yield from marks(program)
     for run in _runs(program):
         yield from run
@@ -175,27 +178,29 @@ def _calls(program: Program, start: int, stop: int) -> Iterator[int]:
 
 
 def _runs(program: Program) -> Iterator[list[int]]:
-    """The places of each run of repeats that is worth it, from its first turn's begin to its last turn's end."""
+    """The places of each run of repeats that is worth it, from its first turn's begin to its last turn's
+    end.
+    """
     kinds = [equation.kind for equation in program.equations]
     sizes = _sums(program)
-    live = live_bytes(program)
     for run in repeats.find(kinds, shortest=2):
         turn = (sizes[run.stop] - sizes[run.start]) * run.period / (run.stop - run.start)
         # Turns that are too small alone are taken several at a time.
         period = run.period * max(1, round(np.ceil(_SMALL / turn)))
         count = (run.stop - run.start) // period
         if count > 1:
-            yield _places(run, period, count, live)
+            # What outlives a turn (the forward pass's residuals) crosses wherever the turns are cut.
+            yield _places(run, period, count, crossing_bytes(program, longest=period))
 
 
-def _places(run: repeats.Run, period: int, count: int, live: np.ndarray) -> list[int]:
+def _places(run: repeats.Run, period: int, count: int, crossing: np.ndarray) -> list[int]:
     """Where in its period a run is best cut: where the fewest bytes cross, of all that keep its count.
 
     Giving up one turn must at least halve the bytes: it means another kernel to compile, twice.
     """
     spare = run.stop - run.start - count * period
     starts = range(run.start, run.start + period)
-    bytes_ = [int(live[start : run.stop + 1 : period].mean()) for start in starts]
+    bytes_ = [int(crossing[start : run.stop + 1 : period].mean()) for start in starts]
     best = min(range(period), key=lambda offset: (bytes_[offset], offset))
     keeping = min(range(min(spare, period - 1) + 1), key=lambda offset: (bytes_[offset], offset))
     if count > 2 and bytes_[best] * 2 < bytes_[keeping]:
@@ -207,18 +212,18 @@ def _places(run: repeats.Run, period: int, count: int, live: np.ndarray) -> list
 def _too_large(program: Program, chosen: Iterable[int]) -> list[tuple[int, int]]:
     sizes = _sums(program)
     edges = sorted(chosen)
-    pairs = zip(edges, edges[1:], strict=False)
+    pairs = pairwise(edges)
     return [(start, stop) for start, stop in pairs if sizes[stop] - sizes[start] > 2 * _LARGE]
 
 
 def _by_size(program: Program, start: int, stop: int) -> Iterator[int]:
     """About every `_LARGE` units, where in the neighbourhood the fewest bytes cross."""
     sizes = _sums(program)
-    live = live_bytes(program)
+    crossing = crossing_bytes(program)
     while sizes[stop] - sizes[start] > 2 * _LARGE:
         low = bisect_left(sizes, sizes[start] + _LARGE // 2, start + 1, stop)
         high = max(low + 1, bisect_right(sizes, sizes[start] + 3 * _LARGE // 2, low, stop))
-        start = low + int(np.argmin(live[low:high]))
+        start = low + int(np.argmin(crossing[low:high]))
         yield start
 
 

@@ -1,5 +1,5 @@
-"""Kernels outside of the process that made them: what is sent to be compiled, what comes back and is kept, and by
-which key.
+"""Kernels outside of the process that made them: what is sent to be compiled, what comes back and is kept,
+and by which key.
 
 A program goes as what `jax.export` makes of it, an executable as what `jax.experimental.serialize_executable`
 does. Neither exists for a program with a Python callback.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import platform
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -16,6 +17,8 @@ import jax
 import jaxlib
 from jax import export
 from jax.experimental import serialize_executable
+
+from pcvd import jaxnames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +44,7 @@ def pack(jitted: Any, kernel: Kernel, options: dict[str, Any]) -> Parcel:
     """
     exported = export.export(jitted)(*kernel.arguments)
     return {
-        "program": bytes(exported.serialize()),
+        "program": pickle.dumps(jaxnames.without_derivative(exported)),
         "name": kernel.name,
         "donated": kernel.donated,
         "options": options,

@@ -1,4 +1,6 @@
-"""What the cutter knows of single primitives: which are calls, which are cheap, how much there is to compile."""
+"""What the cutter knows of single primitives: which are calls, which are cheap, how much there is to
+compile.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
 MARK = "pcv_kernel_"
 """How the name of what `pcv.kernel` makes begins. Derivatives and `vmap` keep the name of a `jit`."""
 
-# What runs nothing but its body when it is compiled; what else it holds is for derivatives, which are taken by then.
+# What runs nothing but its body when it is compiled; what else it holds is for derivatives, which are taken
+# by then.
 _BODIES = {
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
@@ -29,28 +32,32 @@ IRRELEVANT = {
     "custom_vjp_call_jaxpr": {"fwd_jaxpr_thunk", "bwd", "out_trees", "symbolic_zeros", "num_consts"},
     "jit": {"name", "keep_unused", "inline"},
     "pjit": {"name", "keep_unused", "inline"},
-    **dict.fromkeys(_REMATS, {"policy"}),
+    **{name: {"policy"} for name in _REMATS},
 }
-"""Parameters that don't reach the compiled program, by primitive: names, and what only derivatives ask for."""
+"""Parameters that don't reach the compiled program, by primitive: names, and what derivatives ask for."""
 
 # One pass over their operands at most, and little work an element.
-_MOVES = {
-    "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "expand_dims", "iota", "pad",
-    "reshape", "rev", "slice", "split", "squeeze", "transpose",
-}  # fmt: skip
-_ELEMENTWISE = {
-    "abs", "add", "add_any", "and", "bitcast_convert_type", "cbrt", "ceil", "clamp", "cos", "div", "eq", "erf",
-    "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "imag", "integer_pow", "is_finite", "le", "log", "log1p",
-    "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "one_minus_square", "or", "pow", "real",
-    "reduce_precision", "rem", "round", "rsqrt", "select_n", "shift_left", "shift_right_arithmetic",
-    "shift_right_logical", "sign", "sin", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh", "xor",
-}  # fmt: skip
-_CHEAP = _MOVES | _ELEMENTWISE
+_MOVES = frozenset({
+    "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "expand_dims", "iota",
+    "pad", "reshape", "rev", "slice", "split", "squeeze", "transpose",
+})  # fmt: skip
+_ELEMENTWISE = frozenset({
+    "abs", "add", "add_any", "and", "bitcast_convert_type", "cbrt", "ceil", "clamp", "cos", "div", "eq",
+    "erf", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "imag", "integer_pow", "is_finite",
+    "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "one_minus_square",
+    "or", "pow", "real", "reduce_precision", "rem", "round", "rsqrt", "select_n", "shift_left",
+    "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sqrt", "square", "stop_gradient",
+    "sub", "tan", "tanh", "xor",
+})  # fmt: skip
 
-PRODUCTS = {"dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general"}
+PRODUCTS = frozenset({
+    "dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general",
+})  # fmt: skip
 """What an `ops` kernel begins with."""
 
-_HEAVY = PRODUCTS | {"sort", "fft", "scatter-add", "scatter", "gather", "reduce_window", "random_bits", "threefry2x32"}
+_HEAVY = PRODUCTS | frozenset({
+    "fft", "gather", "random_bits", "reduce_window", "scatter", "scatter-add", "sort", "threefry2x32",
+})  # fmt: skip
 
 
 def body(equation: Any) -> Any | None:
@@ -70,14 +77,21 @@ def is_call(equation: Any) -> bool:
 
 def is_cheap(equation: Any) -> bool:
     """Whether to compute it twice costs less than to keep its result."""
-    return equation.primitive.name in _CHEAP and not equation.effects
+    return equation.primitive.name in _MOVES | _ELEMENTWISE and not equation.effects
 
 
-def weight(equation: Any) -> int:
-    """About how much there is to compile, in simple equations."""
+def weight(equation: Any, known: dict[int, int]) -> int:
+    """About how much there is to compile, in simple equations. `known` are the weights of jaxprs by their
+    identity: jaxprs share their parts, and a walk through all of them could take forever.
+    """
     if equation.primitive.name in _HEAVY:
         return 4
-    return 1 + sum(sum(map(weight, jaxpr.eqns)) for jaxpr in inner(equation.params))
+    total = 1
+    for jaxpr in inner(equation.params):
+        if id(jaxpr) not in known:
+            known[id(jaxpr)] = sum(weight(one, known) for one in jaxpr.eqns)
+        total += known[id(jaxpr)]
+    return total
 
 
 def inner(params: dict[str, Any]) -> Iterator[Any]:

@@ -1,8 +1,8 @@
 """Processes that compile kernels: started when needed, one kernel at a time each, gone at the end.
 
-Each is a new interpreter that runs `child.py` and starts JAX for itself. A process in which JAX has a backend must
-not be forked, and `multiprocessing` would import the caller's main module again; so it is started by hand, and
-speaks frames of a length and a pickle over its pipes.
+Each is a new interpreter that runs `child.py` and starts JAX for itself. A process in which JAX has a
+backend must not be forked, and `multiprocessing` would import the caller's main module again; so it is
+started by hand, and speaks frames of a length and a pickle over its pipes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from pcvd.kernels.errors import CompilerDied, KernelFailed
 
@@ -39,7 +39,7 @@ class Compilers:
         self._all: list[_Compiler] = []
         self._closed = False
 
-    def __enter__(self) -> Compilers:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -63,9 +63,7 @@ class Compilers:
         with self._lock:
             self._idle.append(compiler)
         if isinstance(answer, str):
-            raise KernelFailed(
-                kernel.name, f"does not compile: {answer}", file=kernel.file, line=kernel.line
-            )
+            raise KernelFailed(kernel.name, f"does not compile: {answer}", file=kernel.file, line=kernel.line)
         return answer
 
     def _take(self) -> _Compiler:
@@ -82,7 +80,7 @@ class _Compiler:
     """One process."""
 
     def __init__(self) -> None:
-        self._said: IO[bytes] = tempfile.TemporaryFile()
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
         # What this process can import, that one can; -P: but not what lies beside its script.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(

@@ -1,12 +1,12 @@
 """A program as a flat list of equations over numbered values: what is cut.
 
-A jaxpr is a tree: `jit`, custom derivatives and the like hold jaxprs of their own. Here what can be opened is
-opened (XLA inlines such calls as well), so that a cut may fall inside of them; where they stood is remembered as
-spans. Control flow, differentiated `remat` and whatever is unknown stay single equations. What has neither a
-user nor an effect is left out, as XLA would.
+A jaxpr is a tree: `jit`, custom derivatives and the like hold jaxprs of their own. Here what can be opened
+is opened (XLA inlines such calls as well), so that a cut may fall inside of them; where they stood is
+remembered as spans. Control flow, differentiated `remat` and whatever is unknown stay single equations.
+What has neither a user nor an effect is left out, as XLA would.
 
-Constants become values like the arguments: weights that a function closes over must not make two of its kernels
-different programs.
+Constants become values like the arguments: weights that a function closes over must not make two of its
+kernels different programs.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Atom: TypeAlias = int | jaxprs.Literal
 class Equation:
     """One application of a primitive.
 
-    `origin` is JAX's own equation, whose variables mean nothing here; `kind` is equal exactly for
-    equations that do the same to values of the same types, wherever those come from; `weight` says how much there
-    is to compile, in simple equations.
+    `origin` is JAX's own equation, whose variables mean nothing here; `kind` is equal exactly for equations
+    that do the same to values of the same types, wherever those come from; `weight` says how much there is
+    to compile, in simple equations.
     """
 
     origin: Any
@@ -122,6 +122,7 @@ class _Flattening:
     # it was closed over.
     constants: dict[int, tuple[int, Any]] = field(default_factory=dict)
     signatures: Signatures = field(default_factory=Signatures)
+    weights: dict[int, int] = field(default_factory=dict)
 
     def value(self, aval: Any) -> int:
         self.avals.append(aval)
@@ -164,7 +165,7 @@ class _Flattening:
         writes = [self.value(variable.aval) for variable in equation.outvars]
         kind = self.signatures.kind(equation)
         self.equations.append(
-            Equation(equation, tuple(reads), tuple(writes), kind, primitives.weight(equation))
+            Equation(equation, tuple(reads), tuple(writes), kind, primitives.weight(equation, self.weights))
         )
         if primitives.is_call(equation):
             self._span(len(self.equations) - 1, equation)

@@ -1,12 +1,13 @@
 """What crosses a cut, and what is rather computed again on the other side.
 
-A value that a later kernel needs must be kept until then. Much of what the backward pass of a layer asks for is an
-elementwise function of a few others, which XLA would fuse into its users; kept, it doubles the memory. So each
-kernel takes over, from every earlier kernel it depends on, the cheapest set of values from which all that it needs can
-be had by cheap equations: a minimum cut between what is dear to compute and what is needed, weighed in bytes.
-The idea of a minimum cut is that of AOTAutograd's partitioner (Horace He and Shangdi Yu, "Transcending runtime-memory
-tradeoffs in checkpointing by being fusion aware", 2023); here it is applied kernel by kernel, and never further
-back than to the inputs of the kernel that a value was made in, so that the work stays linear.
+A value that a later kernel needs must be kept until then. Much of what the backward pass of a layer asks
+for is an elementwise function of a few others, which XLA would fuse into its users; kept, it doubles the
+memory. So each kernel takes over, from every earlier kernel it depends on, the cheapest set of values from
+which all that it needs can be had by cheap equations: a minimum cut between what is dear to compute and
+what is needed, weighed in bytes. The idea of a minimum cut is that of AOTAutograd's partitioner (Horace He
+and Shangdi Yu, "Transcending runtime-memory tradeoffs in checkpointing by being fusion aware", 2023); here
+it is applied kernel by kernel, and never further back than to the inputs of the kernel that a value was
+made in, so that the work stays linear.
 
 Pure: knows equations by their places and values by their numbers, and nothing of JAX.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ _PER_VALUE = 64
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Equations by their place: the values that each reads and writes, whether it is cheap, whether it must run
-    even if nobody uses its results; each value's bytes.
+    """Equations by their place: the values that each reads and writes, whether it is cheap, whether it must
+    run even if nobody uses its results; each value's bytes.
 
     `free` are values that are there anyway: arguments and constants. `results` are those of the program.
     """
@@ -160,7 +162,7 @@ class _Network:
 
     def cut(self) -> set[int]:
         """The values that cut source from sink at the least width; of several such sets, the one nearest the
-        sink. (What has no path from the source needs no cut: it can be computed from nothing.)
+        sink. What has no path from the source needs no cut: it can be computed from nothing.
         """
         while self._augment():
             pass
@@ -190,8 +192,8 @@ class _Network:
         while came[path[-1]] is not None:
             path.append(came[path[-1]])
         path.reverse()
-        width = min(self._room[start][end] for start, end in zip(path, path[1:], strict=False))
-        for start, end in zip(path, path[1:], strict=False):
+        width = min(self._room[start][end] for start, end in pairwise(path))
+        for start, end in pairwise(path):
             self._room[start][end] -= width
             self._room[end][start] += width
         return True

@@ -1,8 +1,9 @@
-"""Finding what repeats: the layers of an unrolled loop, in a sequence of numbers that are equal for equal work.
+"""Finding what repeats: the layers of an unrolled loop, in a sequence of numbers that are equal for equal
+work.
 
-The distance from each short stretch to its last occurrence votes for a period; where the sequence equals itself
-shifted by a period that has votes, something is repeated. Two passes over the sequence and one more per period
-tried, so the time is linear in the length.
+The distance from each short stretch to its last occurrence votes for a period; where the sequence equals
+itself shifted by a period that has votes, something is repeated. Two passes over the sequence and one more
+per period tried, so the time is linear in the length.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Run(NamedTuple):
     period: int
 
     @property
-    def count(self) -> int:
+    def turns(self) -> int:
         """How many whole periods it holds."""
         return (self.stop - self.start) // self.period
 
@@ -35,8 +36,8 @@ class Run(NamedTuple):
 def find(sequence: Sequence[int], shortest: int = 1) -> tuple[Run, ...]:
     """Runs of `sequence` that do not overlap, in order, each of at least `shortest` items.
 
-    Where runs overlap, the one that saves most is kept whole: the layers of a model, not what repeats within a
-    layer.
+    Where runs overlap, the one that saves most is kept whole: the layers of a model, not what repeats
+    within a layer.
 
     >>> find([9, *[1, 2, 3] * 3, 1, 8])
     (Run(start=1, stop=11, period=3),)
@@ -50,7 +51,7 @@ def find(sequence: Sequence[int], shortest: int = 1) -> tuple[Run, ...]:
     for run in found:
         for start, stop in _common(free, run.start, run.stop):
             part = Run(start, stop, run.period)
-            if part.count > 1 and stop - start >= shortest:
+            if part.turns > 1 and stop - start >= shortest:
                 kept.append(part)
                 free = _without(free, start, stop)
     return tuple(sorted(kept))

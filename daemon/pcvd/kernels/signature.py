@@ -1,8 +1,8 @@
 """When two equations do the same: by primitive, parameters, types, effects and context.
 
-Parameters are compared by what they hold: jaxprs by their structure, arrays by their bytes, numbers by value. What
-only derivatives or printing would ask for is left out. What can't be looked into (a callback) is equal to nothing
-but what it says it equals itself, so that two kernels are never taken for one wrongly.
+Parameters are compared by what they hold: jaxprs by their structure, arrays by their bytes, numbers by
+value. What only derivatives or printing would ask for is left out. What can't be looked into (a callback)
+is equal to nothing but what it says it equals itself, so that two kernels are never taken for one wrongly.
 
 Numbers here are those of one `Signatures`; `digest` gives texts that mean the same in every process.
 """
@@ -80,9 +80,7 @@ class Signatures:
             for name in sorted(equation.params)
             if name not in irrelevant
         )
-        reads = tuple(
-            (self._once(atom.aval), isinstance(atom, jaxprs.Literal)) for atom in equation.invars
-        )
+        reads = tuple((self._once(atom.aval), isinstance(atom, jaxprs.Literal)) for atom in equation.invars)
         writes = tuple(self._once(variable.aval) for variable in equation.outvars)
         effects = frozenset(map(_Opaque, equation.effects)) if equation.effects else None
         return self._numbered(
@@ -97,8 +95,8 @@ class Signatures:
     def digest(self, number: int) -> str:
         """What has this number, as a digest that is the same in every process.
 
-        Equal things have equal digests. The converse holds except for what is opaque, which is told by its name
-        only.
+        Equal things have equal digests. The converse holds except for what is opaque, which is told by its
+        name only.
         """
         if number not in self._digests:
             text = self._text(self._things[number])

@@ -1,0 +1,19 @@
+"""A JAX library by itself: cuts a program into kernels, compiles each distinct one once, several at a time,
+and links them.
+
+    program ──▶ policies ──▶ extract ──▶ compile ──▶ link
+    (flat        (where       (distinct    (threads,    (one callable
+     equations)   to cut)      kernels,     processes,   again)
+                               recompute)   a cache)
+
+`compile_kernels` goes all the way. `cut_traced` stops at the graph of kernels, for those who build, compare
+or draw them; `compile.compile_kernels` and `link.Linked` are the other halves.
+"""
+
+from pcvd.kernels.errors import CompilerDied, CutRefused, KernelFailed, NotTraceable, WrongArguments
+from pcvd.kernels.library import LinkedFunction, compile_kernels, cut_traced
+
+__all__ = [
+    "CompilerDied", "CutRefused", "KernelFailed", "LinkedFunction", "NotTraceable", "WrongArguments",
+    "compile_kernels", "cut_traced",
+]  # fmt: skip
