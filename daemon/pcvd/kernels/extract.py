@@ -133,15 +133,21 @@ def _bodies(program: Program, cut: Cut, avals: list[Any]) -> tuple[list[_Body], 
             name = names.get((segment.start, segment.stop), "")
             bodies.append(_Body(equations, len(share.recomputed), share.made, share.made, name))
     held = {value for value, _ in program.constants}
-    fixed: dict[Atom, int] = {}
+    fixed: dict[Hashable, tuple[Atom, int]] = {}
+    outputs = []
     for atom in program.outputs:
-        if (not isinstance(atom, int) or atom in held) and atom not in fixed:
-            fixed[atom] = len(avals)
+        if isinstance(atom, int) and atom not in held:
+            outputs.append(atom)
+            continue
+        key = atom if isinstance(atom, int) else ("scalar", program.signatures.literal(atom))
+        if key not in fixed:
+            fixed[key] = (atom, len(avals))
             avals.append(program.avals[atom] if isinstance(atom, int) else atom.aval)
+        outputs.append(fixed[key][1])
     if fixed:
-        bodies.append(_Body((), 0, tuple(fixed), tuple(fixed.values())))
-    outputs = tuple(fixed.get(atom, atom) for atom in program.outputs)
-    return bodies, outputs
+        results, writes = zip(*fixed.values(), strict=True)
+        bodies.append(_Body((), 0, results, writes))
+    return bodies, tuple(outputs)
 
 
 def _flow(program: Program) -> Flow:
@@ -189,16 +195,14 @@ def _constants(body: _Body, avals: list[Any], constants: list[tuple[int, Any]]) 
 def _kernel(body: _Body, avals: list[Any], signatures: Signatures, taken: set[str]) -> Kernel:
     """The kernel of a body: a jaxpr over variables of its own."""
     known: dict[int, Any] = {value: jaxprs.Var(avals[value]) for value in body.reads}
-    scalars = iter(body.scalars)
     lifted = {place: jaxprs.Var(body.scalars[place].aval) for place in body.lifted}
-    place = -1
+    places = iter(range(len(body.scalars)))
 
     def variable(atom: Atom) -> Any:
-        nonlocal place
         if isinstance(atom, int):
             return known[atom]
-        place += 1
-        return lifted.get(place, next(scalars)) if place not in lifted else lifted[place]
+        place = next(places)
+        return lifted.get(place, body.scalars[place])
 
     equations = []
     for one in body.equations:
@@ -207,10 +211,12 @@ def _kernel(body: _Body, avals: list[Any], signatures: Signatures, taken: set[st
         equations.append(one.origin.replace(invars=reads, outvars=[known[value] for value in one.writes]))
     results = [variable(atom) for atom in body.results]
     arguments = [*(known[value] for value in body.reads), *lifted.values()]
-    jaxpr = jaxprs.ClosedJaxpr(jaxprs.Jaxpr((), arguments, results, equations), ())
+    digest = _digest(body, avals, signatures, taken)
+    info = jaxprs.DebugInfo("jit", f"kernel_{digest[:12]}", None, None)
+    jaxpr = jaxprs.ClosedJaxpr(jaxprs.Jaxpr((), arguments, results, equations, debug_info=info), ())
     file, line = _place(body)
     weight = sum(one.weight for one in body.equations)
-    return Kernel(_digest(body, avals, signatures, taken), jaxpr, (), weight, file, line, body.name)
+    return Kernel(digest, jaxpr, (), weight, file, line, body.name)
 
 
 def _digest(body: _Body, avals: list[Any], signatures: Signatures, taken: set[str]) -> str:

@@ -71,7 +71,8 @@ class Share:
 def shares(flow: Flow, segments: Sequence[range]) -> list[Share]:
     """What each of the kernels that are to run the equations of `segments` computes, one share a segment.
 
-    What nobody wants any more, because those who want it compute it themselves, is left out.
+    What nobody wants any more, because those who want it compute it themselves, is left out; of a segment of
+    nothing but cheap equations, everything may be.
     """
     makers = flow.makers()
     segment_of = {place: number for number, segment in enumerate(segments) for place in segment}
