@@ -16,15 +16,16 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     orders = sys.stdin.buffer
-    while head := orders.read(8):
-        order = pickle.loads(orders.read(int.from_bytes(head, "big")))  # noqa: S301  # from the parent
+    # Frames as `processes` writes them.
+    head = b"pcv-kernel:"
+    while orders.read(len(head)):
+        order = pickle.loads(orders.read(int.from_bytes(orders.read(8), "big")))  # noqa: S301  # from the parent
         try:
             answer: bytes | str = compiled(order)
         except Exception as error:  # noqa: BLE001  # the reason is the answer
             answer = f"{type(error).__name__}: {error}"
         data = pickle.dumps(answer)
-        answers.write(len(data).to_bytes(8, "big"))
-        answers.write(data)
+        answers.write(head + len(data).to_bytes(8, "big") + data)
         answers.flush()
 
 

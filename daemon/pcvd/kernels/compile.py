@@ -7,7 +7,6 @@ caller lowers is lowered under the caller's.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -127,38 +126,32 @@ class _Task:
     def run(self, compilers: Compilers) -> Built:
         """Take it from the cache, or else compile it and put it there."""
         began = time.perf_counter()
-        built = self._cached() or self._compiled(compilers)
-        return dataclasses.replace(built, seconds=time.perf_counter() - began)
-
-    def _cached(self) -> Built | None:
         held = self.cache.get(self.key) if self.cache is not None else None
-        if held is None:
-            return None
-        try:
-            return Built(self.kernel, portable.load(held, self.kernel, self.device), 0.0, "cache")
-        except Exception:  # noqa: BLE001  # whatever a foreign or damaged executable raises: build it anew
-            return None
+        note = self.note
+        if held is not None:
+            try:
+                compiled = portable.load(held, self.kernel, self.device)
+                return Built(self.kernel, compiled, time.perf_counter() - began, "cache")
+            except Exception as error:  # noqa: BLE001  # whatever a foreign or damaged one raises
+                note = f"could not be loaded from the cache, and was built anew: {portable.reason(error)}"
+        compiled, origin = self._compiled(compilers)
+        if self.cache is not None:
+            try:
+                self.cache.put(self.key, portable.dump(compiled))
+            except Exception as error:  # noqa: BLE001  # what can't be serialized or kept is still built
+                note = note or f"not cached: {portable.reason(error)}"
+        return Built(self.kernel, compiled, time.perf_counter() - began, origin, note)
 
-    def _compiled(self, compilers: Compilers) -> Built:
-        kernel, note = self.kernel, self.note
+    def _compiled(self, compilers: Compilers) -> tuple[Any, str]:
         try:
-            if self.parcel is not None:
-                held = compilers.compile(kernel, self.parcel)
-                built = Built(kernel, portable.load(held, kernel, self.device), 0.0, "processes", note)
-            else:
-                compiled = self.lowered.compile(compiler_options=self.options or None)
-                built = Built(kernel, compiled, 0.0, "threads", note)
+            if self.parcel is None:
+                return self.lowered.compile(compiler_options=self.options or None), "threads"
+            held = compilers.compile(self.kernel, self.parcel)
+            return portable.load(held, self.kernel, self.device), "processes"
         except KernelFailed:
             raise
         except Exception as error:
-            raise _failed(kernel, "does not compile", error) from error
-        if self.cache is None:
-            return built
-        try:
-            self.cache.put(self.key, portable.dump(built.compiled))
-        except Exception as error:  # noqa: BLE001  # what can't be serialized, or kept, is still built
-            return dataclasses.replace(built, note=f"not cached: {portable.reason(error)}")
-        return built
+            raise _failed(self.kernel, "does not compile", error) from error
 
 
 def _task(kernel: Kernel, how: How, cache: Cache | None, options: dict[str, Any], device: Any) -> _Task:

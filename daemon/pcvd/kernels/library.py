@@ -69,7 +69,7 @@ def compile_kernels(
         function: any function that `jax.jit` takes, or one that it returned, which keeps its options.
         *example_args: its arguments: arrays, `jax.ShapeDtypeStruct`s or pytrees of them.
         policy: where to cut: "auto" (repeats, then calls, then by size), "repeats" (layers of a loop in
-            Python, in the backward pass too), "calls" (nested `jit`, `remat`, custom derivatives), "ops" (each
+            Python, backward too), "calls" (nested `jit`, `remat`, custom derivatives), "ops" (each
             matrix product or convolution), "whole"; or the places of the cuts themselves. `pcv.kernel` is a
             boundary in all but "whole".
         workers: how many kernels to compile at the same time; left out, one a processor.

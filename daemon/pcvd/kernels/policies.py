@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pcvd.kernels import primitives, repeats
+from pcvd.kernels import primitives
 from pcvd.kernels.errors import CutRefused
+from pcvd.kernels.lives import crossing_bytes, lives
 from pcvd.kernels.program import obstacle
+from pcvd.kernels.turns import SMALL, turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pcvd.kernels.program import Program
-
-_SMALL = 24
-"""A kernel of less weight costs more to call than it saves to compile."""
 
 _LARGE = 400
 """XLA's time grows more than linearly; beyond this weight a kernel without repeats is divided."""
@@ -69,39 +68,6 @@ def cut(program: Program, policy: str | Iterable[int]) -> Cut:
     return Cut(tuple(inside), tuple(notes))
 
 
-def crossing_bytes(program: Program, longest: int | None = None) -> np.ndarray:
-    """How many bytes would cross a cut before each equation, and after the last one: values that are made
-    before it and needed from it on. Arguments and constants are there anyway, and not counted; nor are
-    values that live for more than `longest` equations.
-
-    Shape [equations + 1], int64.
-    """
-    change = np.zeros(len(program.equations) + 2, np.int64)
-    for value, made, last in _lives(program):
-        if longest is None or last - made <= longest:
-            size = program.bytes_of(value)
-            change[made + 1] += size
-            change[last + 1] -= size
-    return np.cumsum(change)[:-1]
-
-
-def _lives(program: Program) -> Iterator[tuple[int, int, int]]:
-    """Each value that an equation makes, that equation, and the last that reads it: the end, for a result."""
-    made = {}
-    last = {}
-    for place, equation in enumerate(program.equations):
-        for value in equation.writes:
-            made[value] = last[value] = place
-        for atom in equation.reads:
-            if isinstance(atom, int):
-                last[atom] = place
-    for atom in program.outputs:
-        if isinstance(atom, int):
-            last[atom] = len(program.equations)
-    for value, place in made.items():
-        yield value, place, last[value]
-
-
 def _uncuttable(program: Program) -> Iterator[tuple[int, int, str]]:
     """Stretches within which no cut may fall, and why."""
     end = len(program.equations)
@@ -110,7 +76,7 @@ def _uncuttable(program: Program) -> Iterator[tuple[int, int, str]]:
             yield 0, end, f"an argument or constant: {reason}"
     # Most types recur, and what is fine is fine everywhere.
     fine = set()
-    for value, start, stop in _lives(program):
+    for value, start, stop in lives(program):
         aval = program.avals[value]
         if aval not in fine:
             if reason := obstacle(aval):
@@ -124,22 +90,15 @@ def whole(program: Program) -> Iterator[int]:  # noqa: ARG001  # a policy like t
     return iter(())
 
 
-def marks(program: Program) -> Iterator[int]:
-    """Around what the user marked with `pcv.kernel`."""
-    for span in program.spans:
-        if span.marked:
-            yield from (span.start, span.stop)
-
-
 def calls(program: Program) -> Iterator[int]:
     """Around calls of some size: nested `jit`, `remat`, custom derivatives; and around marks."""
-    yield from marks(program)
+    yield from program.marks()
     yield from _calls(program, 0, len(program.equations))
 
 
 def ops(program: Program) -> Iterator[int]:
     """Before each matrix product or convolution, which takes along what follows it; and around marks."""
-    yield from marks(program)
+    yield from program.marks()
     for place, equation in enumerate(program.equations):
         if equation.origin.primitive.name in primitives.PRODUCTS:
             yield place
@@ -147,9 +106,7 @@ def ops(program: Program) -> Iterator[int]:
 
 def repeated(program: Program) -> Iterator[int]:
     """At each turn of what repeats, such as the layers of a loop in Python; and around marks."""
-    yield from marks(program)
-    for run in _runs(program):
-        yield from run
+    return iter({*program.marks(), *turns(program)})
 
 
 def auto(program: Program) -> Iterator[int]:
@@ -171,46 +128,14 @@ POLICIES: dict[str, Callable[[Program], Iterable[int]]] = {
 
 
 def _calls(program: Program, start: int, stop: int) -> Iterator[int]:
-    sizes = _sums(program)
+    sizes = program.sums()
     for span in program.spans:
-        if start <= span.start and span.stop <= stop and sizes[span.stop] - sizes[span.start] >= _SMALL:
+        if start <= span.start and span.stop <= stop and sizes[span.stop] - sizes[span.start] >= SMALL:
             yield from (span.start, span.stop)
 
 
-def _runs(program: Program) -> Iterator[list[int]]:
-    """The places of each run of repeats that is worth it, from its first turn's begin to its last turn's
-    end.
-    """
-    kinds = [equation.kind for equation in program.equations]
-    sizes = _sums(program)
-    for run in repeats.find(kinds, shortest=2):
-        turn = (sizes[run.stop] - sizes[run.start]) * run.period / (run.stop - run.start)
-        # Turns that are too small alone are taken several at a time.
-        period = run.period * max(1, round(np.ceil(_SMALL / turn)))
-        count = (run.stop - run.start) // period
-        if count > 1:
-            # What outlives a turn (the forward pass's residuals) crosses wherever the turns are cut.
-            yield _places(run, period, count, crossing_bytes(program, longest=period))
-
-
-def _places(run: repeats.Run, period: int, count: int, crossing: np.ndarray) -> list[int]:
-    """Where in its period a run is best cut: where the fewest bytes cross, of all that keep its count.
-
-    Giving up one turn must at least halve the bytes: it means another kernel to compile, twice.
-    """
-    spare = run.stop - run.start - count * period
-    starts = range(run.start, run.start + period)
-    bytes_ = [int(crossing[start : run.stop + 1 : period].mean()) for start in starts]
-    best = min(range(period), key=lambda offset: (bytes_[offset], offset))
-    keeping = min(range(min(spare, period - 1) + 1), key=lambda offset: (bytes_[offset], offset))
-    if count > 2 and bytes_[best] * 2 < bytes_[keeping]:
-        keeping, count = best, (run.stop - run.start - best) // period
-    first = run.start + keeping
-    return [first + turn * period for turn in range(count + 1)]
-
-
 def _too_large(program: Program, chosen: Iterable[int]) -> list[tuple[int, int]]:
-    sizes = _sums(program)
+    sizes = program.sums()
     edges = sorted(chosen)
     pairs = pairwise(edges)
     return [(start, stop) for start, stop in pairs if sizes[stop] - sizes[start] > 2 * _LARGE]
@@ -218,17 +143,10 @@ def _too_large(program: Program, chosen: Iterable[int]) -> list[tuple[int, int]]
 
 def _by_size(program: Program, start: int, stop: int) -> Iterator[int]:
     """About every `_LARGE` units, where in the neighbourhood the fewest bytes cross."""
-    sizes = _sums(program)
+    sizes = program.sums()
     crossing = crossing_bytes(program)
     while sizes[stop] - sizes[start] > 2 * _LARGE:
         low = bisect_left(sizes, sizes[start] + _LARGE // 2, start + 1, stop)
         high = max(low + 1, bisect_right(sizes, sizes[start] + 3 * _LARGE // 2, low, stop))
         start = low + int(np.argmin(crossing[low:high]))
         yield start
-
-
-def _sums(program: Program) -> list[int]:
-    """The weight of all equations before each place."""
-    weights = np.fromiter((one.weight for one in program.equations), np.int64, len(program.equations))
-    sums: list[int] = np.concatenate([[0], np.cumsum(weights)]).tolist()
-    return sums

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pcvd.kernels.portable import Parcel
 
 CHILD = Path(__file__).with_name("child.py")
+_HEAD = b"pcv-kernel:"
 _LENGTH = 8
 _TAIL = 2000
 
@@ -126,10 +127,9 @@ class _Compiler:
 
 
 def send(pipe: IO[bytes], message: Any) -> None:
-    """Write one frame."""
+    """Write one frame: what all begin with, a length, a pickle."""
     data = pickle.dumps(message)
-    pipe.write(len(data).to_bytes(_LENGTH, "big"))
-    pipe.write(data)
+    pipe.write(_HEAD + len(data).to_bytes(_LENGTH, "big") + data)
     pipe.flush()
 
 
@@ -137,12 +137,12 @@ def receive(pipe: IO[bytes]) -> Any:
     """Read one frame.
 
     Raises:
-        EOFError: there is none, or not all of it.
+        EOFError: there is none, or not all of it, or it is something else.
     """
-    head = pipe.read(_LENGTH)
-    size = int.from_bytes(head, "big")
-    data = pipe.read(size) if len(head) == _LENGTH else b""
-    if len(head) < _LENGTH or len(data) < size:
+    head = pipe.read(len(_HEAD) + _LENGTH)
+    size = int.from_bytes(head[len(_HEAD) :], "big")
+    data = pipe.read(size) if head.startswith(_HEAD) and len(head) == len(_HEAD) + _LENGTH else b""
+    if not data or len(data) < size:
         raise EOFError
     return pickle.loads(data)  # noqa: S301  # from a process that this one started
 

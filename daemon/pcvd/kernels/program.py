@@ -22,7 +22,7 @@ from pcvd.kernels import primitives
 from pcvd.kernels.signature import Signatures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Atom: TypeAlias = int | jaxprs.Literal
 """The number of a value, or a scalar that is written into the program."""
@@ -80,6 +80,18 @@ class Program:
     def bytes_of(self, value: int) -> int:
         """How much memory a value takes."""
         return size_of(self.avals[value])
+
+    def sums(self) -> list[int]:
+        """The weight of all equations before each place, from 0 to the end."""
+        weights = np.fromiter((one.weight for one in self.equations), np.int64, len(self.equations))
+        sums: list[int] = np.concatenate([[0], np.cumsum(weights)]).tolist()
+        return sums
+
+    def marks(self) -> Iterator[int]:
+        """The places around what the user marked with `pcv.kernel`."""
+        for span in self.spans:
+            if span.marked:
+                yield from (span.start, span.stop)
 
 
 def size_of(aval: Any) -> int:
