@@ -122,6 +122,16 @@ def user_place(equation: Any) -> tuple[str, int] | None:
     return None if frame is None else (frame.file_name, frame.start_line)
 
 
+def found_not_finite() -> type[Exception]:
+    """What a compiled program raises under `jax_debug_nans` and `jax_debug_infs`; `jax.jit` makes a
+    FloatingPointError of it, `jax.stages.Compiled` does not.
+    """
+    from jax._src.api_util import InternalFloatingPointError
+
+    found: type[Exception] = InternalFloatingPointError
+    return found
+
+
 def compiler_options(function: Any) -> dict[str, Any]:
     """The compiler options that a jitted function was given."""
     return dict(function._jit_info.compiler_options_kvs)

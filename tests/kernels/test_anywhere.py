@@ -70,7 +70,7 @@ STEPS = [
 
 
 def program(steps, results):
-    """A function that applies steps to values made so far, and returns some of those, and what else it may."""
+    """A function that applies steps to values made so far, returns some of them and other things."""
 
     def run(x, y, key):
         values = [x, y]

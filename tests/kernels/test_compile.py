@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 import jax
@@ -34,7 +33,9 @@ def serial(shop, graph):
     return shop.bits(shop.linked(graph, workers=1)([X, X]))
 
 
-@pytest.mark.parametrize(("workers", "how"), [(2, "threads"), (4, "threads"), (1, "processes"), (2, "processes")])
+@pytest.mark.parametrize(
+    ("workers", "how"), [(2, "threads"), (4, "threads"), (1, "processes"), (2, "processes")]
+)
 def test_concurrent_builds_compute_the_same_bits(shop, graph, serial, workers, how):
     built = compile_kernels(graph.kernels, workers, how=how)
     assert [one.kernel for one in built] == list(graph.kernels)
@@ -69,7 +70,7 @@ def test_what_processes_compiled_is_cached_as_well(graph):
     assert {one.origin for one in compile_kernels(graph.kernels, cache=cache)} == {"cache"}
 
 
-@pytest.mark.parametrize("layer", [0, 3, 7])
+@pytest.mark.parametrize("layer", [0, 1, 4, 6, 7])
 def test_editing_one_layer_compiles_only_that_layers_own_kernels(shop, stack_of, layer):
     cache = MemoryCache()
 
@@ -77,14 +78,10 @@ def test_editing_one_layer_compiles_only_that_layers_own_kernels(shop, stack_of,
         graph = shop.graph(stack.gradient, *stack.args)
         return [one.kernel for one in compile_kernels(graph.kernels, cache=cache) if one.origin != "cache"]
 
-    first = compiled(stack_of(8))
-    assert len(first) >= 3
-    edited = compiled(stack_of(8, {layer: jnp.sin}))
-    assert compiled(stack_of(8, {layer: jnp.sin})) == []
-    # Forward and backward, each with what it shares a kernel with where layers end.
-    assert 1 <= len(edited) <= 4
-    lines = {kernel.line for kernel in edited}
-    assert len(lines) <= len(edited)
+    assert len(compiled(stack_of(8))) <= 6
+    edited = stack_of(8, {layer: jnp.sin})
+    assert len(compiled(edited)) == 2  # forward and backward
+    assert compiled(edited) == []
 
 
 def test_the_key_is_the_same_the_same_and_another(graph):
@@ -151,7 +148,10 @@ def fake(tmp_path, text):
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was ended by SIGKILL"),
         ("import sys; sys.stdin.buffer.read(100); sys.exit(7)", "ended with exit code 7"),
         ("raise SystemError('no backend')", "exit code 1: SystemError: no backend"),
-        ("import sys; sys.stdin.buffer.read(8); print('hello there, this is no answer at all')", "its compiler"),
+        (
+            "import sys; sys.stdin.buffer.read(8); print('hello there, this is no answer at all')",
+            "its compiler",
+        ),
     ],
 )
 def test_a_worker_that_dies_is_told_with_the_kernel(graph, tmp_path, monkeypatch, text, reason):
@@ -171,7 +171,9 @@ def test_no_process_is_left_behind(graph, tmp_path, monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(processes.subprocess, "Popen", popen)
-    monkeypatch.setattr(processes, "CHILD", fake(tmp_path, "import sys; sys.stdin.buffer.read(8); sys.exit(1)"))
+    monkeypatch.setattr(
+        processes, "CHILD", fake(tmp_path, "import sys; sys.stdin.buffer.read(8); sys.exit(1)")
+    )
     with pytest.raises(CompilerDied):
         compile_kernels(graph.kernels, 2, how="processes")
     assert started
@@ -205,8 +207,3 @@ def test_several_compilations_at_once(shop, graph, serial):
     for thread in threads:
         thread.join()
     assert found == [serial] * 3
-
-
-def test_a_process_does_not_see_what_lies_beside_its_script():
-    # Modules here are named after nouns that a library may have as well.
-    assert os.path.exists(os.path.join(os.path.dirname(processes.CHILD), "signature.py"))

@@ -42,9 +42,17 @@ TRIPLES = {
     "primitives": (jnp.sin, lambda renamed: jnp.sin(renamed), jnp.cos),
     "parameters": (lambda x: x.sum(0), lambda x: jnp.sum(x, axis=(0,)), lambda x: x.sum(1)),
     "order of operands": (lambda x: x - jnp.sin(x), lambda y: y - jnp.sin(y), lambda x: jnp.sin(x) - x),
-    "which operand": (lambda x: jnp.sin(x) * jnp.sin(x), lambda y: jnp.sin(y) ** 2 * 1, lambda x: jnp.sin(x) * x),
+    "which operand": (
+        lambda x: jnp.sin(x) * jnp.sin(x),
+        lambda y: jnp.sin(y) ** 2 * 1,
+        lambda x: jnp.sin(x) * x,
+    ),
     "scalars": (lambda x: x * 2.0, lambda x: x * np.float32(2), lambda x: x * 3.0),
-    "kinds of scalars": (lambda x: x.astype(int) + 1, lambda x: x.astype(int) + 1, lambda x: x.astype(int) + 2),
+    "kinds of scalars": (
+        lambda x: x.astype(int) + 1,
+        lambda x: x.astype(int) + 1,
+        lambda x: x.astype(int) + 2,
+    ),
     "nested calls": (called(jnp.sin), called(lambda x: jnp.sin(x)), called(jnp.cos)),
     "loops": (scanned(2.0), scanned(np.float32(2)), scanned(3.0)),
     "branches": (
@@ -73,7 +81,8 @@ def test_same_irrelevant_relevant(shop, name):
 
 
 @pytest.mark.parametrize(
-    "other", [jnp.ones((4, 5)), jnp.ones((4, 4), jnp.bfloat16), jnp.ones((4, 4), jnp.int32), jnp.ones((2, 4, 4))]
+    "other",
+    [jnp.ones((4, 5)), jnp.ones((4, 4), jnp.bfloat16), jnp.ones((4, 4), jnp.int32), jnp.ones((2, 4, 4))],
 )
 def test_types_tell_kernels_apart(shop, other):
     assert one(shop, jnp.abs, X) == one(shop, jnp.abs, X + 1)
@@ -175,8 +184,13 @@ print([kernel.digest for kernel in cut_traced(traced, "ops").kernels])
 
 def test_digests_are_the_same_in_every_process():
     def run(seed):
-        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
+        environment = os.environ | {
+            "PYTHONHASHSEED": seed,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True
+        )
         return done.stdout
 
     assert run("1") == run("2") != ""

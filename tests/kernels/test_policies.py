@@ -38,13 +38,19 @@ def test_a_loop_in_python_is_cut_at_its_layers_forward_and_backward(shop, stack_
         assert forward >= layers - 3
         assert backward >= layers - 3
         assert len(others) <= 5
-    assert len(shop.graph(stack_of(2 * layers).gradient, *stack_of(2 * layers).args).kernels) == len(graph.kernels)
+    assert len(shop.graph(stack_of(2 * layers).gradient, *stack_of(2 * layers).args).kernels) == len(
+        graph.kernels
+    )
 
 
 def test_layers_are_cut_where_little_crosses(shop, stack_of):
     graph = shop.graph(stack_of(12).loss, *stack_of(12).args)
     activation = 4 * 16 * 4
-    crossing = [sum(map(graph.bytes_of, values)) for (start, stop), values in graph.edges().items() if stop == start + 1]
+    crossing = [
+        sum(map(graph.bytes_of, values))
+        for (start, stop), values in graph.edges().items()
+        if stop == start + 1
+    ]
     assert sorted(crossing)[len(crossing) // 2] == activation
 
 
@@ -130,7 +136,7 @@ def test_places_may_be_given(shop):
 
 
 def test_an_unknown_policy_is_refused_with_those_there_are(shop):
-    with pytest.raises(CutRefused, match='no policy "layers".*auto, repeats, calls, ops, whole'):
+    with pytest.raises(CutRefused, match=r'no policy "layers".*auto, repeats, calls, ops, whole'):
         shop.graph(jnp.sin, 1.0, policy="layers")
 
 
@@ -146,7 +152,11 @@ def test_marked_kernels_are_boundaries_forward_and_backward(shop):
 
     weights = [jnp.ones((4, 4))] * 3
     forward = shop.graph(loss, weights, jnp.ones((2, 4)), policy="calls")
-    assert [step.equations for step in forward.steps if forward.kernels[step.kernel].function == "block"] == [2, 2, 2]
+    assert [step.equations for step in forward.steps if forward.kernels[step.kernel].function == "block"] == [
+        2,
+        2,
+        2,
+    ]
     backward = shop.graph(jax.grad(loss), weights, jnp.ones((2, 4)), policy="repeats")
     assert sum(backward.kernels[step.kernel].function == "block" for step in backward.steps) == 6
     assert len(shop.graph(loss, weights, jnp.ones((2, 4)), policy="whole").steps) == 1

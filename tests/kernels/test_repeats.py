@@ -66,7 +66,9 @@ def test_runs_are_disjoint_and_have_their_period(sequence):
     for run in find(sequence):
         assert end <= run.start
         assert run.turns >= 2
-        shifted = zip(range(run.start, run.stop - run.period), range(run.start + run.period, run.stop), strict=True)
+        shifted = zip(
+            range(run.start, run.stop - run.period), range(run.start + run.period, run.stop), strict=True
+        )
         assert all(sequence[one] == sequence[other] for one, other in shifted)
         end = run.stop
     assert end <= len(sequence)

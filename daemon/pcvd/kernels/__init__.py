@@ -10,10 +10,17 @@ and links them.
 or draw them; `compile.compile_kernels` and `link.Linked` are the other halves.
 """
 
-from pcvd.kernels.errors import CompilerDied, CutRefused, KernelFailed, NotTraceable, WrongArguments
+from pcvd.kernels.errors import (
+    CompilerDied,
+    CutRefused,
+    KernelFailed,
+    NoSuchCut,
+    NotTraceable,
+    WrongArguments,
+)
 from pcvd.kernels.library import LinkedFunction, compile_kernels, cut_traced
 
 __all__ = [
-    "CompilerDied", "CutRefused", "KernelFailed", "LinkedFunction", "NotTraceable", "WrongArguments",
-    "compile_kernels", "cut_traced",
+    "CompilerDied", "CutRefused", "KernelFailed", "LinkedFunction", "NoSuchCut", "NotTraceable",
+    "WrongArguments", "compile_kernels", "cut_traced",
 ]  # fmt: skip

@@ -25,7 +25,9 @@ class Convention:
     Attributes:
         function: the user's own.
         traced: its `jax.stages.Traced`.
-        static: positions of arguments that are no arrays for `jax.jit`, and their values.
+        static: positions of arguments that are no arrays for `jax.jit`, and their values: their defaults,
+            where they were left out.
+        given: how many positional arguments there were.
         tree: the pytree of all other arguments.
         fixed: the leaves of it that no array can be (an activation function in a module), by their place.
         donated: which of the remaining leaves are given away, as places among those.
@@ -35,6 +37,7 @@ class Convention:
     function: Callable[..., Any]
     traced: Any
     static: dict[int, Any]
+    given: int
     tree: Any
     fixed: dict[int, Any]
     donated: tuple[int, ...]
@@ -51,7 +54,9 @@ class Convention:
         """
         static: dict[int, Any] = {}
         if jaxnames.is_jitted(function):
-            static = {place: args[place] for place in jaxnames.static_positions(function, len(args))}
+            positions = jaxnames.static_positions(function, len(args))
+            static = {place: args[place] for place in positions if place < len(args)}
+            static |= {place: _default(function, place) for place in positions if place >= len(args)}
         dynamic = tuple(value for place, value in enumerate(args) if place not in static)
         leaves, tree = jax.tree.flatten((dynamic, {}))
         if jaxnames.is_jitted(function):
@@ -63,7 +68,7 @@ class Convention:
         arrays = [leaf for place, leaf in enumerate(leaves) if place not in fixed]
         infos = jax.tree.leaves(traced.args_info, is_leaf=lambda one: hasattr(one, "donated"))
         donated = tuple(place for place, info in enumerate(infos) if info.donated)
-        return cls(function, traced, static, tree, fixed, donated, _device(arrays))
+        return cls(function, traced, static, len(args), tree, fixed, donated, _device(arrays))
 
     def flat(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The arrays of a call, in the program's order and on its device.
@@ -98,13 +103,17 @@ class Convention:
     def _positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         if kwargs:
             try:
-                args = inspect.signature(self.function).bind(*args, **kwargs).args
+                bound = inspect.signature(self.function).bind(*args, **kwargs)
             except (TypeError, ValueError) as error:
                 raise WrongArguments(f"these arguments can't be told apart by name: {error}") from error
-        if len(args) < len(self.static) or any(place >= len(args) for place in self.static):
-            raise WrongArguments(f"{len(args)} arguments are too few")
+            if bound.kwargs:
+                raise WrongArguments(f"compiled with the defaults of {', '.join(bound.kwargs)}")
+            args = bound.args
         for place, value in self.static.items():
-            _must_be(f"static argument {place}", value, args[place])
+            if place < len(args):
+                _must_be(f"static argument {place}", value, args[place])
+            elif place < self.given:
+                raise WrongArguments(f"{len(args)} arguments are too few")
         return args
 
     def _admitted(self, leaf: Any, aval: Any) -> Any:
@@ -131,6 +140,10 @@ def _traced(function: Callable[..., Any], leaves: list[Any], tree: Any, fixed: d
 
     flat.__name__ = flat.__qualname__ = getattr(function, "__name__", type(function).__name__)
     return jax.jit(flat).trace(*(leaf for place, leaf in enumerate(leaves) if place not in fixed))
+
+
+def _default(function: Callable[..., Any], place: int) -> Any:
+    return [*inspect.signature(function).parameters.values()][place].default
 
 
 def _is_array(leaf: Any) -> bool:

@@ -9,6 +9,10 @@ class CutRefused(PcvError):
     """The program can't be cut soundly, or not as asked. It can still be built whole."""
 
 
+class NoSuchCut(CutRefused):
+    """There is no such policy or place: the caller's mistake, and no reason to build the program whole."""
+
+
 class KernelFailed(PcvError):
     """A kernel could not be compiled. `kernel` is its name, `file` and `line` where it comes from."""
 

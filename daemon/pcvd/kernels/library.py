@@ -11,7 +11,7 @@ from pcvd.core.errors import PcvError
 from pcvd.kernels import report as reports
 from pcvd.kernels.compile import compile_kernels as compile_all
 from pcvd.kernels.convention import Convention
-from pcvd.kernels.errors import CutRefused
+from pcvd.kernels.errors import CutRefused, NoSuchCut
 from pcvd.kernels.extract import extract
 from pcvd.kernels.link import Linked
 from pcvd.kernels.policies import cut
@@ -82,7 +82,8 @@ def compile_kernels(
         kernel can't be built, it is compiled as one, and `report.notes` say why.
 
     Raises:
-        CutRefused: there is no such policy or place; under `strict`, the program can't be cut soundly.
+        NoSuchCut: there is no such policy or place.
+        CutRefused: under `strict`: the program can't be cut soundly.
         KernelFailed: under `strict`, a kernel can't be built.
         Exception: whatever the function raises while it is traced, or its compilation as one.
     """
@@ -100,7 +101,7 @@ def compile_kernels(
         )  # fmt: skip
         linked = Linked(graph, [one.compiled for one in built], convention.device)
     except PcvError as error:
-        if strict:
+        if strict or isinstance(error, NoSuchCut):
             raise
         return _whole(convention, named, str(error), traced_at - began)
     wall = time.perf_counter() - cut_at
@@ -119,7 +120,8 @@ def cut_traced(traced: Any, policy: str | Iterable[int] = "auto") -> Graph:
     """The kernels of a `jax.stages.Traced`.
 
     Raises:
-        CutRefused: there is no such policy, or the program can't be cut soundly.
+        NoSuchCut: there is no such policy or place.
+        CutRefused: the program can't be cut soundly.
     """
     import jax
 

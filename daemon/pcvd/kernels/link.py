@@ -17,7 +17,7 @@ from pcvd import jaxnames
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pcvd.kernels.graph import Graph
+    from pcvd.kernels.graph import Graph, Kernel
 
 
 class _Call(NamedTuple):
@@ -40,13 +40,20 @@ class Linked:
         self._empty = [None] * (len(slots) - len(graph.inputs) - len(graph.constants))
         with jax.default_device(device):
             self._constants = [_held(value, graph.avals[number]) for number, value in graph.constants]
+        public = [_public(one, kernel) for one, kernel in zip(executables, graph.kernels, strict=True)]
         self._direct = _calls(
-            graph, slots, [jaxnames.direct_call(one) or _public(one) for one in executables]
+            graph,
+            slots,
+            [jaxnames.direct_call(one) or call for one, call in zip(executables, public, strict=True)],
         )
-        self._checked = _calls(graph, slots, [_public(one) for one in executables])
+        self._checked = _calls(graph, slots, public)
 
     def __call__(self, arguments: Sequence[Any]) -> list[Any]:
-        """Run it on as many arrays as the program has arguments, of their types and on its device."""
+        """Run it on as many arrays as the program has arguments, of their types and on its device.
+
+        Raises:
+            FloatingPointError: a kernel made what `jax_debug_nans` or `jax_debug_infs` look for.
+        """
         held = [*arguments, *self._constants, *self._empty]
         del arguments
         # What looks for NaNs in results sits in the public call only.
@@ -83,9 +90,17 @@ def _taking(slots: list[int]) -> Callable[[list[Any]], Sequence[Any]]:
     return lambda held: [held[slot] for slot in slots]
 
 
-def _public(compiled: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
+def _public(compiled: Any, kernel: Kernel) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    found = jaxnames.found_not_finite()
+
     def run(arrays: Sequence[Any]) -> Sequence[Any]:
-        results: Sequence[Any] = compiled(*arrays)
+        try:
+            results: Sequence[Any] = compiled(*arrays)
+        except found as error:
+            where = f" ({kernel.file}:{kernel.line})" if kernel.file else ""
+            raise FloatingPointError(
+                f"{kernel.name}{where} made what jax is told to look for: {error}"
+            ) from None
         return results
 
     return run

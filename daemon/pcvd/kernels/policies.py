@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pcvd.kernels import primitives
-from pcvd.kernels.errors import CutRefused
+from pcvd.kernels.errors import NoSuchCut
 from pcvd.kernels.lives import crossing_bytes, lives
 from pcvd.kernels.program import obstacle
 from pcvd.kernels.turns import SMALL, turns
@@ -48,16 +48,16 @@ def cut(program: Program, policy: str | Iterable[int]) -> Cut:
     A cut is taken back where a value that can't leave its program (a mutable reference, a token) is alive.
 
     Raises:
-        CutRefused: there is no such policy, or a place lies outside of the program.
+        NoSuchCut: there is no such policy, or a place lies outside of the program.
     """
     if isinstance(policy, str):
         if policy not in POLICIES:
-            raise CutRefused(f'there is no policy "{policy}"', hint=f"there are {', '.join(POLICIES)}")
+            raise NoSuchCut(f'there is no policy "{policy}"', hint=f"there are {', '.join(POLICIES)}")
         places = set(POLICIES[policy](program))
     else:
         places = set(policy)
         if any(not 0 <= place <= len(program.equations) for place in places):
-            raise CutRefused(f"can only be cut between 0 and {len(program.equations)}")
+            raise NoSuchCut(f"can only be cut between 0 and {len(program.equations)}")
     notes = []
     for start, stop, reason in _uncuttable(program):
         taken_back = {place for place in places if start < place <= stop}

@@ -76,24 +76,26 @@ def shares(flow: Flow, segments: Sequence[range]) -> list[Share]:
     """
     makers = flow.makers()
     segment_of = {place: number for number, segment in enumerate(segments) for place in segment}
+    # Arguments that are given away are not free to read again, and come from no segment.
+    home = {value: segment_of[place] for value, place in makers.items()}
     wanted = set(flow.results)
     found = []
     for segment in reversed(segments):
         own = flow.needed(segment, wanted)
         made = [value for place in own for value in flow.writes[place] if value in wanted]
         read = {value for place in own for value in flow.reads[place]}
-        taken = {value for value in read if value not in flow.free and makers[value] < segment.start}
+        taken = {value for value in read if value not in flow.free and makers.get(value, -1) < segment.start}
         recomputed: set[int] = set()
-        pending = {segment_of[makers[value]] for value in taken}
+        pending = {home[value] for value in taken if value in home}
         while pending:
             producer = max(pending)  # what is taken in exchange comes from it or from earlier ones
             pending.remove(producer)
-            here = {value for value in taken if segment_of[makers[value]] == producer}
+            here = {value for value in taken if home.get(value) == producer}
             if any(flow.cheap[makers[value]] for value in here):
                 kept, again = _exchange(flow, makers, segments[producer], here, taken)
                 recomputed |= again
                 taken = (taken - here) | kept
-                pending |= {segment_of[makers[value]] for value in kept} - {producer}
+                pending |= {home[value] for value in kept if value in home} - {producer}
         wanted |= taken
         found.append(Share(tuple(sorted(recomputed)), tuple(own), tuple(made)))
     return found[::-1]

@@ -7,7 +7,7 @@ kernels of that layer are new.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ SMALL = 24
 
 
 def turns(program: Program) -> list[int]:
-    """The places of all runs of repeats that are worth it, from a first turn's begin to a last turn's end.
+    """The places before and after every turn of what repeats, where that is worth it.
 
     Where the user marked kernels within a run, it is cut at those already.
     """
@@ -31,7 +31,8 @@ def turns(program: Program) -> list[int]:
     sizes = program.sums()
     marked = sorted(program.marks())
     made = {value: place for value, place, _ in lives(program)}
-    places: list[int] = []
+    found: list[range] = []
+    inside = np.zeros(len(kinds) + 1, np.bool_)
     for run in repeats.find(kinds, shortest=2):
         if bisect_left(marked, run.stop) > bisect_right(marked, run.start):
             continue
@@ -39,8 +40,27 @@ def turns(program: Program) -> list[int]:
         # Turns that are too small alone are taken several at a time.
         period = run.period * int(np.ceil(SMALL / turn))
         if run.stop - run.start >= 2 * period:
+            places = [place for one in found for place in one]
             first = run.start + _phase(program, run, period, made, places)
-            places += range(first, run.stop + 1, period)
+            found.append(range(first, run.stop + 1, period))
+            inside[run.start : run.stop + 1] = True
+    return _with_likes(kinds, found, inside)
+
+
+def _with_likes(kinds: list[int], found: list[range], inside: np.ndarray) -> list[int]:
+    """The places of the runs that were `found`, and what is not `inside` of a run wherever a turn seems to
+    begin or to end: a third of one follows or precedes. An edited layer is so cut from its neighbours where
+    those are too few to be a run.
+    """
+    places = sorted(place for run in found for place in run)
+    for turn in dict.fromkeys(tuple(kinds[run[0] : run[1]]) for run in found):
+        third = max(len(turn) // 3, 1)
+        for place in np.flatnonzero(~inside).tolist():
+            begins = tuple(kinds[place : place + third]) == turn[:third]
+            ends = place >= third and tuple(kinds[place - third : place]) == turn[-third:]
+            near = bisect_left(places, place - third + 1) < bisect_left(places, place + third)
+            if (begins or ends) and not near:
+                insort(places, place)
     return places
 
 
