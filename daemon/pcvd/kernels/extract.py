@@ -1,10 +1,10 @@
 """From a program and the places where it is cut to a graph of distinct kernels.
 
 Two steps share a kernel if they apply the same equations in the same way to values of the same types and
-pass on the same results. Names, places and the identity of objects play no part, and neither do the values
-of weights: those are arguments. A scalar written into the program belongs to it, unless three or more
-otherwise equal steps differ in it (a layer's number, a rate that falls from layer to layer): then it
-becomes an argument too.
+pass on the same results, or one of them some of what the other does; the rest is then dropped. Names, places
+and the identity of objects play no part, and neither do the values of weights: those are arguments. A scalar
+written into the program belongs to it, unless three or more otherwise equal steps differ in it (a layer's
+number, a rate that falls from layer to layer): then it becomes an argument too.
 """
 
 from __future__ import annotations
@@ -93,12 +93,25 @@ class _Body:
         types = () if self.equations else tuple(self.reads)
         self.shape = _Shape(tuple(one.kind for one in self.equations), tuple(refs), results, types)
 
+    def pass_on(self, results: tuple[int, ...], avals: list[Any]) -> None:
+        """Pass on these results, numbered as in the shape, of which it passes on some already."""
+        made = [value for equation in self.equations for value in equation.writes]
+        known = dict(zip(self.shape.results, self.writes, strict=True))
+        values = tuple(made[number // 2] for number in results)
+        for number, value in zip(results, values, strict=True):
+            if number not in known:
+                known[number] = len(avals)
+                avals.append(avals[value])
+        self.results, self.writes = values, tuple(known[number] for number in results)
+        self.shape = self.shape._replace(results=results)
+
 
 def extract(program: Program, cut: Cut) -> Graph:
     """The kernels of a program that is cut at these places, and how they are put together."""
     avals = list(program.avals)
     constants = list(program.constants)
     bodies, outputs = _bodies(program, cut, avals)
+    _share_results(bodies, avals)
     numbers: dict[Hashable, int] = {}
     kernels: list[Kernel] = []
     steps: list[Step] = []
@@ -148,6 +161,22 @@ def _bodies(program: Program, cut: Cut, avals: list[Any]) -> tuple[list[_Body], 
         results, writes = zip(*fixed.values(), strict=True)
         bodies.append(_Body((), 0, results, writes))
     return bodies, tuple(outputs)
+
+
+def _share_results(bodies: list[_Body], avals: list[Any]) -> None:
+    """Let what applies the same equations as another, and passes on less, pass on as much: the first layer
+    has no earlier one that wants its slope. What nobody wants gets numbers of its own.
+    """
+    alike: dict[Hashable, list[_Body]] = defaultdict(list)
+    for body in bodies:
+        if body.equations:
+            alike[body.shape.kinds, body.shape.refs].append(body)
+    for group in alike.values():
+        every = {body.shape.results for body in group}
+        for body in group if len(every) > 1 else ():
+            more = [results for results in every if {*results} > {*body.shape.results}]
+            if more:
+                body.pass_on(max(more, key=lambda results: (len(results), results)), avals)
 
 
 def _flow(program: Program) -> Flow:

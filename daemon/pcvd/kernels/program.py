@@ -11,6 +11,7 @@ kernels different programs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -96,8 +97,8 @@ class Program:
 
 def size_of(aval: Any) -> int:
     """Bytes of an array of this type; a random key counts as the words it holds."""
-    count = int(np.prod(aval.shape, dtype=np.int64)) if aval.shape else 1
-    return count * int(getattr(aval.dtype, "itemsize", 8))
+    size: int = math.prod(aval.shape) * getattr(aval.dtype, "itemsize", 8)
+    return size
 
 
 def flatten(jaxpr: Any, donated: Iterable[int] = ()) -> Program:
