@@ -6,10 +6,12 @@ and links them.
      equations)   to cut)      kernels,     processes,   again)
                                recompute)   a cache)
 
-`compile_kernels` goes all the way. `cut_traced` stops at the graph of kernels, for those who build, compare
-or draw them; `compile.compile_kernels` and `link.Linked` are the other halves.
+`compile_kernels` goes all the way. `cut_traced` and `cut_jaxpr` stop at the graph of kernels, for those who
+build or compare them, and `document` says in JSON what there is to draw; `compile.compile_kernels` and
+`link.Linked` are the other halves.
 """
 
+from pcvd.kernels.document import document
 from pcvd.kernels.errors import (
     CompilerDied,
     CutRefused,
@@ -18,9 +20,9 @@ from pcvd.kernels.errors import (
     NotTraceable,
     WrongArguments,
 )
-from pcvd.kernels.library import LinkedFunction, compile_kernels, cut_traced
+from pcvd.kernels.library import LinkedFunction, compile_kernels, cut_jaxpr, cut_traced
 
 __all__ = [
     "CompilerDied", "CutRefused", "KernelFailed", "LinkedFunction", "NoSuchCut", "NotTraceable",
-    "WrongArguments", "compile_kernels", "cut_traced",
+    "WrongArguments", "compile_kernels", "cut_jaxpr", "cut_traced", "document",
 ]  # fmt: skip

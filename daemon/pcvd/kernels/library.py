@@ -125,11 +125,19 @@ def cut_traced(traced: Any, policy: str | Iterable[int] = "auto") -> Graph:
     """
     import jax
 
-    jaxpr = traced.jaxpr
     infos = jax.tree.leaves(traced.args_info, is_leaf=lambda one: hasattr(one, "donated"))
-    if len(infos) != len(jaxpr.in_avals):
+    if len(infos) != len(traced.jaxpr.in_avals):
         raise CutRefused("its jaxpr has other arguments than the function")
-    donated = [place for place, info in enumerate(infos) if info.donated]
+    return cut_jaxpr(traced.jaxpr, policy, (place for place, info in enumerate(infos) if info.donated))
+
+
+def cut_jaxpr(jaxpr: Any, policy: str | Iterable[int] = "auto", donated: Iterable[int] = ()) -> Graph:
+    """The kernels of a closed jaxpr; `donated` are the positions of arguments whose buffers are given away.
+
+    Raises:
+        NoSuchCut: there is no such policy or place.
+        CutRefused: the program can't be cut soundly.
+    """
     program = flatten(jaxpr, donated)
     return extract(program, cut(program, policy))
 
