@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import pcv
-from pcvd.kernels import CutRefused, KernelFailed, NotTraceable, WrongArguments
+from pcvd.kernels import CutRefused, KernelFailed, NotTraceable, WrongArguments, cut_traced
 from pcvd.kernels.compile import MemoryCache
 
 X = jnp.linspace(0, 1, 16).reshape(4, 4)
@@ -177,6 +178,19 @@ def test_a_cache_makes_the_second_time_quick():
     pcv.compile_kernels(predict, params(), X, policy="ops", cache=cache)
     again = pcv.compile_kernels(predict, params(), X, policy="ops", cache=cache)
     assert {row.origin for row in again.report.rows} == {"cache"}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_left_as_it_was(enabled):
+    was = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        cut_traced(jax.jit(jnp.tanh).trace(X))
+        with pytest.raises(CutRefused):
+            cut_traced(jax.jit(jnp.tanh).trace(X), "layers")
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if was else gc.disable)()
 
 
 def test_importing_pcv_imports_neither_jax_nor_the_daemon():

@@ -127,6 +127,11 @@ class Signatures:
 
     def _code(self, value: Any) -> Hashable:
         """A parameter as something that is equal exactly where the parameter means the same."""
+        kind = type(value)
+        if kind is int:  # most are numbers and tuples of numbers; what follows would tell them slowly
+            return ("int", value)
+        if kind is tuple:
+            return ("sequence", *map(self._code, value))
         if value is None or isinstance(value, str | bytes):
             return value
         if isinstance(value, enum.Enum | np.dtype):
