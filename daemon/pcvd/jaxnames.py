@@ -96,19 +96,24 @@ def inner_jaxprs(jaxpr: Any) -> Iterator[Any]:
 def is_plain_call(params: dict[str, Any]) -> bool:
     """Whether an inner `jit`, told by the parameters of its equation, asks for nothing but its body: neither
     for shardings, layouts, a mesh nor for compiler options. What it says of donation JAX ignores.
-
-    The object that stands for "no sharding asked for" has no public name.
     """
+    return not _is_placed(params) and params["ctx_mesh"].empty and not params["compiler_options_kvs"]
+
+
+def is_placed(traced: Any) -> bool:
+    """Whether the `jax.jit` behind a `jax.stages.Traced` was told where or how its arguments or results lie:
+    what it was told is in no public attribute.
+    """
+    return _is_placed(traced._params)
+
+
+def _is_placed(params: dict[str, Any]) -> bool:
+    # The object that stands for "no sharding asked for" has no public name.
     from jax._src.sharding_impls import UNSPECIFIED
 
     shardings = (*params["in_shardings"], *params["out_shardings"])
     layouts = (*params["in_layouts"], *params["out_layouts"])
-    return (
-        all(one is UNSPECIFIED for one in shardings)
-        and all(one is None for one in layouts)
-        and params["ctx_mesh"].empty
-        and not params["compiler_options_kvs"]
-    )
+    return any(one is not UNSPECIFIED for one in shardings) or any(one is not None for one in layouts)
 
 
 def user_place(equation: Any) -> tuple[str, int] | None:

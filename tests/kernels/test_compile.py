@@ -180,6 +180,20 @@ def test_no_process_is_left_behind(graph, tmp_path, monkeypatch):
     assert all(one.returncode is not None for one in started)
 
 
+def test_nobody_waits_for_a_process_that_hangs_where_another_failed(graph, tmp_path, monkeypatch):
+    text = f"""
+import os, sys, time
+try:
+    os.close(os.open({str(tmp_path / "first")!r}, os.O_CREAT | os.O_EXCL))
+except FileExistsError:
+    sys.exit(3)
+time.sleep(3600)
+"""
+    monkeypatch.setattr(processes, "CHILD", fake(tmp_path, text))
+    with pytest.raises(CompilerDied):
+        compile_kernels(graph.kernels, len(graph.kernels), how="processes")
+
+
 def test_at_least_one_must_work(graph):
     with pytest.raises(ValueError, match="workers is 0"):
         compile_kernels(graph.kernels, 0)

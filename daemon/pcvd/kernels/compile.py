@@ -107,6 +107,7 @@ def compile_kernels(
             return [futures[place].result() for place in range(len(kernels))]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            compilers.kill()  # leaving the pool waits for what runs, which may take long, or never end
             raise
 
 
@@ -147,11 +148,14 @@ class _Task:
             if self.parcel is None:
                 return self.lowered.compile(compiler_options=self.options or None), "threads"
             held = compilers.compile(self.kernel, self.parcel)
-            return portable.load(held, self.kernel, self.device), "processes"
         except KernelFailed:
             raise
         except Exception as error:
             raise _failed(self.kernel, "does not compile", error) from error
+        try:
+            return portable.load(held, self.kernel, self.device), "processes"
+        except Exception as error:
+            raise _failed(self.kernel, "what was compiled can't be loaded", error) from error
 
 
 def _task(kernel: Kernel, how: How, cache: Cache | None, options: dict[str, Any], device: Any) -> _Task:

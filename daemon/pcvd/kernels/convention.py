@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from pcvd import jaxnames
-from pcvd.kernels.errors import CutRefused, NotTraceable, WrongArguments
+from pcvd.kernels.errors import NotTraceable, WrongArguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +32,7 @@ class Convention:
         fixed: the leaves of it that no array can be (an activation function in a module), by their place.
         donated: which of the remaining leaves are given away, as places among those.
         device: where the example arguments were committed to, if they were.
+        spread: why there is no such device, if they lie on several; else "".
     """
 
     function: Callable[..., Any]
@@ -42,6 +43,7 @@ class Convention:
     fixed: dict[int, Any]
     donated: tuple[int, ...]
     device: Any
+    spread: str
 
     @classmethod
     def of(cls, function: Callable[..., Any], args: Sequence[Any]) -> Convention:
@@ -68,10 +70,10 @@ class Convention:
         arrays = [leaf for place, leaf in enumerate(leaves) if place not in fixed]
         infos = jax.tree.leaves(traced.args_info, is_leaf=lambda one: hasattr(one, "donated"))
         donated = tuple(place for place, info in enumerate(infos) if info.donated)
-        return cls(function, traced, static, len(args), tree, fixed, donated, _device(arrays))
+        return cls(function, traced, static, len(args), tree, fixed, donated, *_device(arrays))
 
-    def flat(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """The arrays of a call, in the program's order and on its device.
+    def flat(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, moved: bool) -> list[Any]:
+        """The arrays of a call, in the program's order and, where they are to be `moved`, on its device.
 
         Raises:
             NotTraceable: the call is part of a trace.
@@ -87,7 +89,7 @@ class Convention:
                 _must_be(f"leaf {place}", value, leaves[place])
             leaves = [leaf for place, leaf in enumerate(leaves) if place not in self.fixed]
         avals = self.traced.jaxpr.in_avals
-        return [self._admitted(leaf, aval) for leaf, aval in zip(leaves, avals, strict=True)]
+        return [self._admitted(leaf, aval, moved) for leaf, aval in zip(leaves, avals, strict=True)]
 
     def result(self, arrays: Sequence[Any]) -> Any:
         """What the function returns, of its arrays."""
@@ -116,7 +118,7 @@ class Convention:
                 raise WrongArguments(f"{len(args)} arguments are too few")
         return args
 
-    def _admitted(self, leaf: Any, aval: Any) -> Any:
+    def _admitted(self, leaf: Any, aval: Any, moved: bool) -> Any:
         if isinstance(leaf, jax.core.Tracer):
             raise NotTraceable(
                 "linked kernels can't be traced, so not under jit, grad, vmap or scan",
@@ -127,7 +129,7 @@ class Convention:
         if leaf.shape != aval.shape or leaf.dtype != aval.dtype:
             raise WrongArguments(f"compiled for {aval.str_short()}, not {jax.typeof(leaf).str_short()}")
         home = self.device or jax.local_devices()[0]
-        return leaf if leaf.devices() == {home} else jax.device_put(leaf, home)
+        return leaf if not moved or leaf.devices() == {home} else jax.device_put(leaf, home)
 
 
 def _traced(function: Callable[..., Any], leaves: list[Any], tree: Any, fixed: dict[int, Any]) -> Any:
@@ -156,16 +158,14 @@ def _must_be(what: str, compiled_for: Any, given: Any) -> None:
         raise WrongArguments(f"{what} is {given!r}, compiled for {compiled_for!r}")
 
 
-def _device(leaves: Sequence[Any]) -> Any:
-    """The device that arrays among the leaves are committed to; None where none is.
-
-    Raises:
-        CutRefused: there are several.
+def _device(leaves: Sequence[Any]) -> tuple[Any, str]:
+    """The device that arrays among the leaves are committed to, None where none is; and why there are
+    several, if there are.
     """
     arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
     if any(len(leaf.devices()) > 1 for leaf in arrays):
-        raise CutRefused("an argument is spread over several devices")
+        return None, "an argument is spread over several devices"
     found = set().union(*(leaf.devices() for leaf in arrays if leaf.committed))
     if len(found) > 1:
-        raise CutRefused("arguments are committed to different devices")
-    return found.pop() if found else None
+        return None, "arguments are committed to different devices"
+    return (found.pop() if found else None), ""

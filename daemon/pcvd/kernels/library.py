@@ -49,7 +49,9 @@ class LinkedFunction:
             NotTraceable: under a JAX transformation.
             WrongArguments: shapes, types or structure are not those it was compiled for.
         """
-        return self._convention.result(self._run(self._convention.flat(args, kwargs)))
+        # Kernels run on one device; a whole program may have been told where its arguments lie.
+        arrays = self._convention.flat(args, kwargs, moved=self.graph is not None)
+        return self._convention.result(self._run(arrays))
 
 
 def compile_kernels(
@@ -94,6 +96,8 @@ def compile_kernels(
     traced_at = time.perf_counter()
     named = policy if isinstance(policy, str) else "places"
     try:
+        if convention.spread:
+            raise CutRefused(convention.spread)
         graph = cut_traced(convention.traced, policy)
         cut_at = time.perf_counter()
         options = jaxnames.compiler_options(function) if jaxnames.is_jitted(function) else {}
@@ -130,6 +134,8 @@ def cut_traced(traced: Any, policy: str | Iterable[int] = "auto") -> Graph:
     infos = jax.tree.leaves(traced.args_info, is_leaf=lambda one: hasattr(one, "donated"))
     if len(infos) != len(traced.jaxpr.in_avals):
         raise CutRefused("its jaxpr has other arguments than the function")
+    if jaxnames.is_placed(traced):
+        raise CutRefused("jax.jit was told where or how its arguments or results lie")
     return cut_jaxpr(traced.jaxpr, policy, (place for place, info in enumerate(infos) if info.donated))
 
 

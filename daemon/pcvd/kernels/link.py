@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from pcvd import jaxnames
+from pcvd.kernels.errors import CutRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,8 +34,15 @@ class Linked:
     """A graph whose kernels are compiled: from flat arrays to flat arrays."""
 
     def __init__(self, graph: Graph, executables: Sequence[Any], device: Any = None) -> None:
-        """Link a `jax.stages.Compiled` for each kernel of `graph`, whoever compiled it."""
+        """Link a `jax.stages.Compiled` for each kernel of `graph`, whoever compiled it.
+
+        Raises:
+            CutRefused: a kernel runs on several devices, so its results would not fit the others' arguments.
+        """
         self.graph = graph
+        for executable, kernel in zip(executables, graph.kernels, strict=True):
+            if len(graph.steps) > 1:
+                _must_be_alone(executable, kernel)
         slots = _slots(graph)
         self._outputs = [slots[value] for value in graph.outputs]
         self._empty = [None] * (len(slots) - len(graph.inputs) - len(graph.constants))
@@ -63,6 +71,14 @@ class Linked:
             for slot in drop:
                 held[slot] = None
         return [held[slot] for slot in self._outputs]
+
+
+def _must_be_alone(compiled: Any, kernel: Kernel) -> None:
+    # An inner `jit` may ask for a sharding: no type of the program tells it, only what was compiled.
+    devices = compiled.runtime_executable().local_devices()
+    if len(devices) > 1:
+        where = f" ({kernel.file}:{kernel.line})" if kernel.file else ""
+        raise CutRefused(f"{kernel.name}{where} runs on {len(devices)} devices")
 
 
 def _slots(graph: Graph) -> dict[int, int]:

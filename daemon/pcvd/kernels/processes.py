@@ -46,11 +46,17 @@ class Compilers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.kill()
+        for one in self._all:
+            one.end()
+
+    def kill(self) -> None:
+        """End every process, whatever it is doing: who waits for it gets its `CompilerDied`."""
         with self._lock:
             self._closed = True
-            every = self._all
+            every = list(self._all)
         for one in every:
-            one.end()
+            one.kill()
 
     def compile(self, kernel: Kernel, parcel: Parcel) -> bytes:
         """The serialized executable of a kernel; called from several threads.
@@ -69,10 +75,10 @@ class Compilers:
 
     def _take(self) -> _Compiler:
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
             if self._closed:
                 raise RuntimeError("these compilers have ended")
+            if self._idle:
+                return self._idle.pop()
             self._all.append(_Compiler())
             return self._all[-1]
 
@@ -107,8 +113,12 @@ class _Compiler:
             raise CompilerDied(kernel.name, reason, file=kernel.file, line=kernel.line) from error
         return answer
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """End it; it may be in the middle of something."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """End it, and close what belongs to it: nobody may be waiting for it."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
