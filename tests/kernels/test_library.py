@@ -56,7 +56,8 @@ def test_it_reports_what_it_did(stack):
     assert "conftest.py:" in text
 
 
-def test_gradients_of_layers_agree_with_the_whole(shop, stack):
+def test_gradients_of_layers_agree_with_the_whole(shop, stack_of):
+    stack = stack_of(4)
     linked = pcv.compile_kernels(stack.gradient, *stack.args)
     assert shop.close(linked(*stack.args), jax.jit(stack.gradient)(*stack.args))
 
