@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -87,7 +88,7 @@ def test_it_is_the_same_in_every_process():
     def told(seed):
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", script],
-            capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed, "PATH": ""},
+            capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
         return done.stdout
 
