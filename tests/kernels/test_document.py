@@ -86,11 +86,9 @@ def test_it_is_the_same_in_every_process():
     """)
 
     def told(seed):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", script],
-            capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )  # fmt: skip
-        return done.stdout
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-W", "error", "-c", script]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
     first = told("1")
     assert json.loads(first)["steps"]
