@@ -41,6 +41,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/bench/figures.py
+	$(BIN)/python tests/bench/kernels.py
 
 catalogue: $(READY)
 	REPEAT=$(REPEAT) $(BIN)/python tests/bench/catalogue.py

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from pcvd import jaxnames
 from pcvd.core.model import STAGES, TRACED
-from pcvd.worker import jaxnames
 from pcvd.worker.blame import blame
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def lower(
     step = "trace"
     try:
         fresh, traceable, product.runtime_args = prepare(function, args)
-        product.options = jaxnames.compiler_options(fresh)
+        product.options = tuple(jaxnames.compiler_options(fresh).items())
         product.traced = fresh.trace(*traceable)
         step = "lower"
         if recipe.lowers:

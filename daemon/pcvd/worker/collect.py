@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from pcvd import jaxnames
 from pcvd.core import mlir
 from pcvd.core.canonical import Context, canonicalize
 from pcvd.core.model import BY_TYPE, LINES, LOCATIONS, PASSES, Artifact, Part
 from pcvd.core.programs import Program, digest_of
-from pcvd.worker import environment, identity, jaxnames
+from pcvd.worker import environment, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from pcvd.worker import jaxnames
+from pcvd import jaxnames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,0 +1,109 @@
+"""Kernels outside of the process that made them: what is sent to be compiled, what comes back and is kept,
+and by which key.
+
+A program goes as what `jax.export` makes of it, an executable as what `jax.experimental.serialize_executable`
+does. Neither exists for a program with a Python callback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import platform
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import jax
+import jaxlib
+from jax import export
+from jax.experimental import serialize_executable
+
+from pcvd import jaxnames
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pcvd.kernels.graph import Kernel
+
+
+class Parcel(TypedDict):
+    """What a compiling process is sent: builtin types only."""
+
+    program: bytes
+    name: str
+    donated: tuple[int, ...]
+    options: dict[str, Any]
+    x64: bool
+
+
+def pack(jitted: Any, kernel: Kernel, options: dict[str, Any]) -> Parcel:
+    """A kernel to be compiled by another process.
+
+    Raises:
+        Exception: of whatever type JAX has for programs that can't be exported.
+    """
+    exported = export.export(jitted)(*kernel.arguments)
+    return {
+        "program": pickle.dumps(jaxnames.without_derivative(exported)),
+        "name": kernel.name,
+        "donated": kernel.donated,
+        "options": options,
+        "x64": bool(jax.config.jax_enable_x64),
+    }
+
+
+def dump(compiled: Any) -> bytes:
+    """A compiled kernel as bytes.
+
+    Raises:
+        Exception: it can't be serialized.
+    """
+    payload, _, _ = serialize_executable.serialize(compiled)
+    return bytes(payload)
+
+
+def load(held: bytes, kernel: Kernel, device: Any) -> Any:
+    """The `jax.stages.Compiled` of a kernel that was dumped. The bytes are code, and are trusted.
+
+    Raises:
+        Exception: of whatever type, where this machine or this JAX can't load it.
+    """
+    arguments = jax.tree.structure((kernel.arguments, {}))
+    results = jax.tree.structure([0] * len(kernel.out_avals))
+    devices = [jax.devices()[0] if device is None else device]
+    return serialize_executable.deserialize_and_load(
+        held, arguments, results, backend=devices[0].client, execution_devices=devices
+    )
+
+
+def key(lowered: Any, options: Mapping[str, Any], device: Any) -> str:
+    """What a compiled kernel is kept under: all that it depends on.
+
+    StableHLO is printed without places in the source, and constants in full.
+    """
+    if device is None:
+        device = jax.devices()[0]
+    components = {
+        "stablehlo": lowered.as_text(),
+        "options": repr(sorted(options.items())),
+        "jax": f"{jax.__version__} {jaxlib.__version__}",
+        "platform": f"{device.platform} {device.client.platform_version} {device.device_kind}",
+        "machine": f"{platform.machine()} {platform.processor()} {_cores()}",
+        "flags": os.environ.get("XLA_FLAGS", "") + os.environ.get("LIBTPU_INIT_ARGS", ""),
+    }
+    digest = hashlib.sha256()
+    for name, text in components.items():
+        digest.update(f"{name} {len(text)}\n{text}\n".encode())
+    return digest.hexdigest()
+
+
+def reason(error: BaseException) -> str:
+    """An exception in one line."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def _cores() -> int:
+    # The number of cores is part of what XLA:CPU generates.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
