@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 READY := $(VENV)/.ready-$(VERSION)
 LIBRARIES := $(VENV)/.libraries-$(VERSION)
+PLOTS := $(VENV)/.plots-$(VERSION)
 
 .PHONY: help setup demo test check bench catalogue alarms lock clean
 
@@ -39,8 +40,13 @@ check: $(READY)
 	$(BIN)/lint-imports
 	$(MAKE) test
 
-bench: $(READY)
+$(PLOTS): $(READY)
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plots]'
+	@touch $@
+
+bench: $(PLOTS)
 	$(BIN)/python tests/bench/figures.py
+	$(BIN)/python tests/bench/engine.py
 	$(BIN)/python tests/bench/kernels.py
 
 catalogue: $(READY)
