@@ -23,6 +23,8 @@ _NO_TARGETS = (
     " or put @pcv.target(...) on a function."
 )
 
+_FINDING = "No targets yet: it is being found out which there are."
+
 _UNTIMED = ("serial", "control")
 """Schedules without a speed-up: the measure itself, and the same once more."""
 
@@ -53,7 +55,8 @@ def render(
             for said, style in details:
                 lines += [table.paint(line, style, color) for line in table.wrapped(said, width, "    ")]
     elif not status.get("unlisted"):
-        lines += table.wrapped(_NO_TARGETS, width, "")
+        finding = mapping(status.get("daemon")).get("state") == "busy"
+        lines += table.wrapped(_FINDING if finding else _NO_TARGETS, width, "")
     for said in _omitted(status):
         lines += [table.paint(line, DIM, color) for line in table.wrapped(said, width, "")]
     # What stands under a target already is not said again.
@@ -101,8 +104,8 @@ def _columns(targets: list[dict[str, Any]], now: float | None, unicode: bool) ->
         Column("target", [table.clean(text(target.get("target"))) for target in targets], floor=24),
         Column("verdict", [one.said for one in standings], styles),
         Column("now", [one.doing for one in standings]),
-        Column("differs at", [table.clean(text(target.get("first_stage"))) for target in targets]),
-        Column("output", [_output(mapping(target.get("output"))) for target in targets]),
+        Column("differs at", [table.clean(text(target.get("first_stage"))) for target in targets], leaves=6),
+        Column("output", [_output(mapping(target.get("output"))) for target in targets], leaves=5),
         Column("schedules", [str(len(one) or "") for one in schedules], right=True, leaves=2),
         Column("at once", [_peak(one) for one in schedules], right=True, leaves=3),
         Column("rounds", [_count(one.get("rounds")) for one in evidence], right=True, leaves=1),

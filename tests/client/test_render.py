@@ -224,3 +224,13 @@ def test_whatever_a_status_holds_it_can_be_shown(whole, data):
     text = render(whole, now=NOW, width=data.draw(st.integers(0, 130)))
     assert text.endswith("\n")
     assert "\x1b" not in text
+
+
+def test_while_targets_are_looked_for_nobody_is_asked_to_declare_any(status):
+    busy = {"pid": 7, "state": "busy", "version": "0.1.0", "uptime_s": 0.1}
+    assert "it is being found out which there are" in render(status(daemon=busy), now=NOW)
+
+
+def test_on_a_narrow_terminal_names_and_verdicts_are_left(status, target):
+    lines = render(status(target("a.py:f", first_stage="object")), now=NOW, width=24).splitlines()
+    assert lines[:2] == ["   target  verdict", "=  a.py:f  agree"]

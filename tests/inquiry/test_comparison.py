@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from dataclasses import replace
 
 import pytest
 
-from pcvd.core.model import Build, Failure
+from pcvd.core.model import Artifact, Build, Failure
 
 HLO = b"HloModule jit_f\nadd\nsub\n"
 
@@ -157,3 +158,13 @@ def test_a_run_that_went_no_further_than_a_stage_is_compared_so_far(records):
     assert document["remarks"] == ["no stage differs; further than stablehlo they were not both built"]
     document = records.ask("diff", right="threads:2", stage="hlo")
     assert (document["equal"], document["remarks"]) == (None, ["threads:2 was not built as far as hlo"])
+
+
+def test_what_returns_nothing_is_not_called_equal(records):
+    build = records.build(output=None)
+    nothing = Artifact.missing("output", "it returns nothing")
+    build = replace(build, artifacts=(*build.artifacts, nothing))
+    records.record(records.run("serial", build), records.run("threads:2", build))
+    document = records.ask("diff")
+    assert document["equal"] is None
+    assert document["remarks"] == ["no stage differs, but there is no output to compare"]

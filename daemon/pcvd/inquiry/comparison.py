@@ -169,6 +169,8 @@ def _alike(case: Case, left: Build, left_name: str, right_name: str) -> dict[str
     if not compared:
         return {"remarks": [f"{left_name} and {right_name} have no stage in common that could be compared"]}
     whole = all(reaches(build, STAGES[-1]) for made in builds.values() for build in made)
+    if whole and STAGES[-1] not in compared:
+        return {"remarks": ["no stage differs, but there is no output to compare"]}
     only = "" if whole else f"; further than {compared[-1]} they were not both built"
     return {"equal": True, "remarks": [f"no stage differs{only}"]}
 
