@@ -136,7 +136,7 @@ def test_nor_is_what_has_nothing_to_change_passed_over_in_silence(looked_into, m
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {3}, raising=False)
     _, cause, builders = looked_into(lambda *_: {}, "a.py:f", vary=("affinity", "process"))
     assert cause["remarks"] == ["affinity could not be tried: there is one core only"]
-    assert [order.name for order in builders.orders] == ["process"]
+    assert [order.name for order in builders.orders] == ["process", "process"]
     assert tried(cause) == {"affinity": (0, 0), "process": (0, 1)}
 
 
@@ -164,5 +164,5 @@ def test_every_stage_counts_where_variations_are_asked_for(looked_into):
         lambda order, place: {"object": order.zygote}, "a.py:f", vary=("hash-seed", "process")
     )
     (seed,) = [one for one in cause["evidence"] if one["variation"] == "hash-seed"]
-    assert (seed["differs"], seed["first_stage"]) == (1, "object")
+    assert (seed["differs"], seed["first_stage"]) == (2, "object")
     assert STAGES.index(seed["first_stage"]) < STAGES.index("output")

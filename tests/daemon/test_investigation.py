@@ -150,5 +150,5 @@ def test_variations_can_be_tried_on_what_agrees(workshop):
     told = {one["variation"]: one for one in found.causes["wide.py:model"]["evidence"]}
     assert (told["process"]["differs"], told["directory"]["differs"]) == (0, 0)
     # How many parts a loop is cut into stands in the optimized HLO of jax 0.10; later on, only in what runs.
-    assert told["affinity"]["differs"] == 1
+    assert told["affinity"]["differs"] == told["affinity"]["builds"] == 2
     assert told["affinity"]["first_stage"] in {"hlo", "executable"}
