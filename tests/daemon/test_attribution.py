@@ -137,7 +137,7 @@ def test_nor_is_what_has_nothing_to_change_passed_over_in_silence(looked_into, m
     _, cause, builders = looked_into(lambda *_: {}, "a.py:f", vary=("affinity", "process"))
     assert cause["remarks"] == ["affinity could not be tried: there is one core only"]
     assert [order.name for order in builders.orders] == ["process", "process"]
-    assert tried(cause) == {"affinity": (0, 0), "process": (0, 1)}
+    assert tried(cause) == {"affinity": (0, 0), "process": (0, 2)}
 
 
 def test_whose_place_is_not_looked_for_says_so(fake):
