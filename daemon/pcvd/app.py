@@ -50,7 +50,7 @@ async def daemon(root: str) -> int:
     """Serve the project in `root` until told to stop; the exit code. Raises PcvError where it cannot
     begin, or cannot go on.
     """
-    load(root)  # what is wrong with the settings is said before anything is made
+    settings = load(root)  # what is wrong with the settings is said before anything is made
     with holding_lock(root), contextlib.ExitStack() as door:
         stopping = asyncio.Event()
         received = interruptions(stopping.set)
@@ -58,7 +58,8 @@ async def daemon(root: str) -> int:
         listening: socket.socket | None = None
         again = False
         while not stopping.is_set():
-            settings = load(root)
+            if again:
+                settings = load(root)
             prepare_state(root)
             _log_to(root)
             if again:

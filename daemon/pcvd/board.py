@@ -151,8 +151,8 @@ class Board:
         wanted = tuple(dict.fromkeys(entries)) if entries else (*self._order, *remembered)
         if not entries and not remembered:
             return self._status(plan, wanted, self._tally, ready=ready)
-        held = set(self._listed) | set(remembered)
-        wanted = tuple(entry for entry in wanted if entry in held)
+        also = set(remembered)
+        wanted = tuple(entry for entry in wanted if entry in self._listed or entry in also)
         tally = Tally(self._standing(entry) for entry in wanted)
         return self._status(plan, wanted, tally, ready=ready)
 

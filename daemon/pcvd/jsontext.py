@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # functions.
 _INFINITY = msgspec.Raw(b"1e999")
 _MINUS_INFINITY = msgspec.Raw(b"-1e999")
+_SURROGATE = "\\ud"  # how json escapes what is no valid UTF-8, and what lies beyond 16 bits
 
 
 def encode(value: object, *, order: Literal["sorted"] | None = None) -> bytes:
@@ -25,7 +27,11 @@ def encode(value: object, *, order: Literal["sorted"] | None = None) -> bytes:
     Inside fields typed Any, tuples come back as lists and other keys than strings as strings: JSON knows no
     more.
     """
-    return msgspec.json.encode(_plain(msgspec.to_builtins(value, str_keys=True)), order=order)
+    builtins = msgspec.to_builtins(value, str_keys=True)
+    # Looking at every value in Python takes most of the time, and hardly any document needs it.
+    told = json.dumps(builtins)
+    needed = "Infinity" in told or _SURROGATE in told
+    return msgspec.json.encode(_plain(builtins) if needed else builtins, order=order)
 
 
 def trouble(error: PcvError) -> bytes:
