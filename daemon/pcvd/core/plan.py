@@ -224,9 +224,7 @@ class Plan:
             case Wondered():
                 self._wondered(event)
             case Outdated():
-                for entry in self._roster:
-                    self._roster.outdate(entry)
-                    self._want(entry, event.why)
+                self._outdated(event)
             case Ended():
                 self._ended(event)
             case Dragging():
@@ -279,6 +277,15 @@ class Plan:
                 self._want(entry, why)
             elif known is not None and known.partial:
                 self._unfinished[entry] = self._events
+
+    def _outdated(self, event: Outdated) -> None:
+        for entry in self._roster:
+            self._roster.outdate(entry)
+            self._want(entry, event.why)
+        for running in self._under_way:
+            # What nobody waits for was begun before as well.
+            if running.aside and isinstance(running.order, Validate):
+                running.touched |= dict.fromkeys(running.order.cohort, Wish(event.why, self._events))
 
     def _want(self, entry: str, why: str, rank: Rank = Rank.BACKLOG) -> None:
         if not self._eager:
