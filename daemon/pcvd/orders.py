@@ -399,7 +399,7 @@ def utc_now() -> str:
 
 
 def _numbered(event: events.Event, number: int) -> events.Event:
-    return replace(event, order=number) if isinstance(event, events.Ended) else event
+    return replace(event, order=number) if isinstance(event, events.Declared | events.Ended) else event
 
 
 def _files_of(reads: Sequence[Read]) -> dict[str, str | None]:

@@ -568,6 +568,22 @@ def test_what_a_file_declared_before_it_went_is_no_more():
     assert plan.sources == frozenset()
 
 
+def test_a_discovery_that_drags_on_does_not_hide_what_a_later_one_finds():
+    # The file went and came back while the first one was under way: only what that one found is of before.
+    plan = Plan()
+    (slow,) = plan.handle(Saved({}, frozenset({"c.py"})))
+    plan.handle(Dragging(slow.number))
+    plan.handle(Saved({"/p/c.py": None}, gone=frozenset({"c.py"})))
+    (later,) = plan.handle(Saved({"/p/c.py": "2"}, frozenset({"c.py"})))
+    plan.handle(replace(discovered("c.py", C), order=later.number))
+    assert plan.handle(Ended(order=later.number)) == [Validate((C,), "new")]
+    plan.handle(replace(discovered("c.py", A), order=slow.number))
+    assert plan.targets == specs(C)
+    # And what went again went, whoever is still under way.
+    plan.handle(Saved({"/p/c.py": None}, gone=frozenset({"c.py"})))
+    assert plan.targets == ()
+
+
 def test_a_helper_saved_while_a_file_is_asked_asks_it_again():
     plan = Plan()
     plan.handle(Saved({}, frozenset({"c.py"})))
@@ -876,6 +892,40 @@ def test_what_is_asked_for_is_built_whole_even_where_it_is_just_built_quickly():
     assert plan.handle(quickly) == [Validate((A,), "asked for", whole=True)]
     assert plan.handle(ended(A)) == []
     assert plan.idle
+
+
+def strengthening() -> tuple[Plan, int]:
+    """A plan in which a whole round strengthens the verdict of A, for nobody who waits; and its number."""
+    plan = Plan()
+    plan.handle(Declared(specs(A)))
+    (order,) = plan.handle(partly(A))
+    return plan, order.number
+
+
+def test_what_was_strengthened_before_a_save_is_stale_after_it():
+    # It had ended, but was not told of yet, when the save gave it up.
+    plan, whole = strengthening()
+    assert plan.handle(Saved({"/p/a.py": "2"})) == [Abandon()]
+    assert plan.handle(replace(ended(A), order=whole)) == [Validate((A,), "/p/a.py was saved")]
+    assert not plan.fresh(A)
+
+
+def test_what_was_strengthened_under_other_arguments_is_stale():
+    plan, whole = strengthening()
+    assert plan.handle(Declared(specs(A, args=("f32[3]",)))) == [Abandon()]
+    assert plan.handle(replace(ended(A), order=whole)) == [
+        Validate((A,), "its arguments are declared otherwise")
+    ]
+    assert not plan.fresh(A)
+
+
+def test_strengthening_that_failed_outdates_nothing_that_was_judged_meanwhile():
+    plan, whole = strengthening()
+    plan.handle(Dragging(whole))
+    (order,) = plan.handle(Outdated("jax is another version"))
+    plan.handle(replace(ended(A), order=order.number))
+    plan.handle(Ended(failed=True, order=whole))
+    assert plan.fresh(A)
 
 
 def test_an_order_without_a_verdict_leaves_nothing_to_strengthen():

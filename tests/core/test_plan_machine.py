@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pcvd.core.events import (
     Abandon,
     Asked,
+    Bored,
     Confirmed,
     Declared,
     Discover,
@@ -59,7 +60,9 @@ class Under:
     @property
     def judges(self) -> tuple[str, ...]:
         order = self.order
-        return order.cohort if isinstance(order, Validate) and not order.aside else ()
+        if not isinstance(order, Validate) or order.aside or order.soak is not None:
+            return ()
+        return order.cohort
 
 
 class Project(RuleBasedStateMachine):
@@ -197,6 +200,10 @@ class Project(RuleBasedStateMachine):
             self.touch(entry, surely=True)
         self.tell(Outdated("jax is another version"))
 
+    @rule()
+    def do_nothing_for_long(self) -> None:
+        self.tell(Bored())
+
     @rule(crashing=st.sets(st.sampled_from(TARGETS), max_size=2))
     def break_or_mend(self, crashing: set[str]) -> None:
         # No file tells: a model may crash for reasons of its own.
@@ -216,7 +223,9 @@ class Project(RuleBasedStateMachine):
             under.outcome = [Ended(failed=True, order=number)]
         elif isinstance(under.order, Discover):
             specs = tuple(TargetSpec(entry) for entry in self.decorated)
-            under.outcome = [Declared(specs, MODEL, frozenset({"/p/d.py"})), Ended(order=number)]
+            under.outcome = [
+                Declared(specs, MODEL, frozenset({"/p/d.py"}), order=number), Ended(order=number),
+            ]  # fmt: skip
         else:
             quick = data is not None and not under.order.whole
             confirms = quick and data.draw(st.booleans(), label="its programs are the same")

@@ -52,6 +52,8 @@ class Declared:
     """Paths that the discovery depended on: when one changes, `source` is asked again."""
     broken: bool = False
     """`source` could not be imported: what it declared before still exists, and will fail with the reason."""
+    order: int | None = None
+    """The number of the discovery that tells; None where only one can be meant."""
 
 
 @dataclass(frozen=True, slots=True)

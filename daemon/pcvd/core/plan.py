@@ -224,7 +224,9 @@ class Plan:
             case Wondered():
                 self._wondered(event)
             case Outdated():
-                self._outdated(event)
+                for entry in self._roster:
+                    self._roster.outdate(entry)
+                    self._want(entry, event.why)
             case Ended():
                 self._ended(event)
             case Dragging():
@@ -262,12 +264,16 @@ class Plan:
 
     def _declared(self, event: Declared) -> None:
         if event.source is not None:
-            asked = [running for running in self._under_way if isinstance(running.order, Discover)]
+            asked = self._under_way.discoveries(event.order)
             if any(event.source in running.gone for running in asked):
                 return
             self._sources.put(event.source, dict.fromkeys(event.reads))
             if any(not event.reads.isdisjoint(running.meanwhile) for running in asked):
                 self._look_into([event.source])
+        self._take_over(event)
+
+    def _take_over(self, event: Declared) -> None:
+        """Which targets there are now, by what a source declares."""
         for entry in self._roster.undeclared(event):
             self._roster.forget(entry)
             self._wishes.pop(entry)
@@ -278,25 +284,13 @@ class Plan:
             elif known is not None and known.partial:
                 self._unfinished[entry] = self._events
 
-    def _outdated(self, event: Outdated) -> None:
-        for entry in self._roster:
-            self._roster.outdate(entry)
-            self._want(entry, event.why)
+    def _want(self, entry: str, why: str) -> None:
+        """Have it built for a reason that no file tells, so whatever is under way was begun too early."""
+        wish = Wish(why, self._events)
         for running in self._under_way:
-            # What nobody waits for was begun before as well.
-            if running.aside and isinstance(running.order, Validate):
-                running.touched |= dict.fromkeys(running.order.cohort, Wish(event.why, self._events))
-
-    def _want(self, entry: str, why: str, rank: Rank = Rank.BACKLOG) -> None:
-        if not self._eager:
-            return
-        wish = Wish(why, self._events, rank)
-        running = self._under_way.judging(entry)
-        if running is not None:
-            running.touched[entry] = wish
-        elif rank is Rank.SAVED:
-            self._wishes.put(entry, wish)  # once more, so that it goes first
-        else:
+            if entry in running.built:
+                running.touched[entry] = wish
+        if self._eager and self._under_way.judging(entry) is None:
             self._wishes.add(entry, wish)
 
     # -- saves -------------------------------------------------------------------------------------
@@ -304,7 +298,7 @@ class Plan:
     def _saved(self, event: Saved) -> list[Running]:
         """Take in a save; the orders under way whose builds it makes pointless."""
         for file in event.gone:
-            self._declared(Declared((), file))
+            self._take_over(Declared((), file))
             self._sources.drop(file)
             self._discoveries.pop(file, None)
         for running in self._under_way:
@@ -340,8 +334,9 @@ class Plan:
             if held != digest:
                 self._roster.outdate(entry)
                 # Where it is built already, whether the build has seen the save its end will tell.
-                if self._under_way.judging(entry) is None:
-                    self._want(entry, self._roster.saved(path), Rank.SAVED)
+                if self._eager and self._under_way.judging(entry) is None:
+                    # Once more, so that it goes first.
+                    self._wishes.put(entry, Wish(self._roster.saved(path), self._events, Rank.SAVED))
         if readers:
             self._told[path] = digest
         return news
@@ -370,7 +365,8 @@ class Plan:
         if isinstance(running.order, Validate):
             self._judged(running.order, event)
         self._build_again(running, event)
-        self._catch_up(running)
+        told = {one.entry for one in event.judged} | {one.entry for one in event.confirmed}
+        self._catch_up(running, told.union(running.cohort))
         for entry in running.cohort:
             if entry not in self._wishes and not (entry in self._roster and self._roster[entry].fresh):
                 self._unfinished.pop(entry, None)  # there is no verdict that could be strengthened
@@ -422,11 +418,13 @@ class Plan:
                 target.tries += 1
                 self._wishes.add(entry, running.wish_again(entry, "its files changed while it was built"))
 
-    def _catch_up(self, running: Running) -> None:
-        """What happened to the cohort while it was built: only now is it known what it read."""
-        touched = dict(running.touched)
+    def _catch_up(self, running: Running, concerned: set[str]) -> None:
+        """What happened to those `concerned` while they were built: only now is it known what they read. Of
+        what was built aside that is who has a verdict from it; the others did not wait for its end.
+        """
+        touched = {entry: wish for entry, wish in running.touched.items() if entry in concerned}
         for path, digest in running.meanwhile.items():
-            for entry in sorted(self._roster.read.readers(path).intersection(running.cohort)):
+            for entry in sorted(self._roster.read.readers(path).intersection(concerned)):
                 if self._roster.read.digest(entry, path) != digest:
                     touched.setdefault(entry, Wish(self._roster.saved(path), self._events, Rank.SAVED))
         for entry, wish in touched.items():

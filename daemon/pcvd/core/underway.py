@@ -25,7 +25,7 @@ class Running:
     order: Work
     wishes: dict[str, Wish] = field(default_factory=dict)
     touched: dict[str, Wish] = field(default_factory=dict)
-    """Targets of its cohort that are to be built again, and through what."""
+    """Targets that it builds and that are to be built again, and through what."""
     meanwhile: dict[str, str | None] = field(default_factory=dict)
     """What was saved since it began: what it reads is known only when it ends."""
     gone: set[str] = field(default_factory=set)
@@ -42,6 +42,11 @@ class Running:
         )
 
     @property
+    def built(self) -> tuple[str, ...]:
+        """The targets that it builds, whether anybody waits for their verdicts or not."""
+        return self.order.cohort if isinstance(self.order, Validate) else ()
+
+    @property
     def rank(self) -> Rank | None:
         """How pressing it is; None where it grants nobody's wish."""
         return min((wish.rank for wish in self.wishes.values()), default=None)
@@ -49,7 +54,7 @@ class Running:
     @property
     def cohort(self) -> tuple[str, ...]:
         """The targets that it judges; none where it judges nothing, or only gathers evidence."""
-        return self.order.cohort if isinstance(self.order, Validate) and not self.aside else ()
+        return () if self.aside else self.built
 
     def wish_again(self, entry: str, why: str) -> Wish:
         """The wish for a target that has to be built once more."""
@@ -75,6 +80,10 @@ class UnderWay:
     def discovering(self) -> bool:
         """Whether one of them finds out which targets there are."""
         return any(isinstance(one.order, Discover) for one in self._running.values())
+
+    def discoveries(self, number: int | None) -> list[Running]:
+        """The discovery of that number; without a number, all of them."""
+        return [one for one in self if isinstance(one.order, Discover) and number in {None, one.order.number}]
 
     @property
     def first(self) -> Running | None:
