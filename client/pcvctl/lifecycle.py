@@ -91,7 +91,8 @@ def launch(root: str, timeout: float = START_S) -> tuple[int | None, bool]:
     try:
         return daemon.pid(), False
     except door.NoDaemon:
-        require_settings(root)
+        if not os.path.isdir(places.state(root)):
+            require_settings(root)  # before anything is made
     log = places.state(root, "start.log")
     process = _spawn(root, log)
     try:
@@ -107,6 +108,7 @@ def launch(root: str, timeout: float = START_S) -> tuple[int | None, bool]:
         # Somebody else's `pcvctl start` may have been quicker; then ours was refused, and all is well.
         return daemon.pid(), False
     except door.NoDaemon:
+        require_settings(root)  # with ten thousand targets that takes a while, so only now
         raise Trouble(
             f"the daemon ended as it started (exit code {process.returncode}):\n{_last(log)}"
         ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,9 +15,10 @@ if TYPE_CHECKING:
 # An infinite distance is a finding, yet msgspec writes infinity as null. JSON has no word for it, but a
 # number too large for a double reads back as infinity in Python, in JavaScript and in SQLite's own JSON
 # functions.
-_INFINITY = msgspec.Raw(b"1e999")
-_MINUS_INFINITY = msgspec.Raw(b"-1e999")
-_SURROGATE = "\\ud"  # how json escapes what is no valid UTF-8, and what lies beyond 16 bits
+HUGE = "1e999"
+_INFINITY = msgspec.Raw(HUGE.encode())
+_MINUS_INFINITY = msgspec.Raw(f"-{HUGE}".encode())
+_PACKED = tuple(msgspec.msgpack.encode(value) for value in (math.inf, -math.inf))
 
 
 def encode(value: object, *, order: Literal["sorted"] | None = None) -> bytes:
@@ -28,10 +28,9 @@ def encode(value: object, *, order: Literal["sorted"] | None = None) -> bytes:
     more.
     """
     builtins = msgspec.to_builtins(value, str_keys=True)
-    # Looking at every value in Python takes most of the time, and hardly any document needs it.
-    told = json.dumps(builtins)
-    needed = "Infinity" in told or _SURROGATE in told
-    return msgspec.json.encode(_plain(builtins) if needed else builtins, order=order)
+    if _is_odd(builtins):
+        builtins = _plain(builtins)
+    return msgspec.json.encode(builtins, order=order)
 
 
 def trouble(error: PcvError) -> bytes:
@@ -43,6 +42,17 @@ def trouble(error: PcvError) -> bytes:
 def clean(text: str) -> str:
     """`text` as valid UTF-8: it may quote a file name that is none, which Python holds as lone surrogates."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_odd(builtins: Any) -> bool:
+    """Whether it may hold an infinity, or text that is no valid UTF-8. Looking at every value in Python
+    would take most of the time, and hardly any document has one: msgpack, which can hold infinities, tells.
+    """
+    try:
+        packed = msgspec.msgpack.encode(builtins)
+    except (UnicodeEncodeError, OverflowError):  # or an integer beyond 64 bits
+        return True
+    return any(infinity in packed for infinity in _PACKED)
 
 
 def _plain(value: Any) -> Any:  # any JSON value

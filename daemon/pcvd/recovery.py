@@ -49,11 +49,15 @@ async def known(
             return read.digest == (None if value is None else digest_of(value))
         return present.get((read.kind, read.name)) == read.digest
 
+    # Thousands of targets read much the same, which is held once: each read is looked at once.
+    every = {id(read): read for standing in standings for read in standing.reads}
+    broken = {number for number, read in every.items() if not holds(read)}
+
     def stale(standing: Standing) -> str | None:
         """What no longer holds; None where everything does."""
         if not premises:
             return "it could not be found out what its builds rest on"
-        other = next((read for read in standing.reads if not holds(read)), None)
+        other = next((read for read in standing.reads if id(read) in broken), None) if broken else None
         return None if other is None else _changed(other, present.get((other.kind, other.name)), root)
 
     remembered = tuple(

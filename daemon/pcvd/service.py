@@ -259,16 +259,13 @@ class Service:
 
     async def _recover(self) -> list[events.Event]:
         """What is remembered, what is declared, and which files may declare more."""
-        try:
-            present = await self._premises.present(self._settings.current)
-        except SetupError as error:
-            self._board.problem("workers", Problem(error.message, hint=error.hint))
-            present = ()
+        present, declaring, page = await asyncio.gather(
+            self._present(), asyncio.to_thread(self._watch.declaring), self._store.standings("", _PAGE)
+        )
         settings = self._settings.current
         environment = worker_environment(settings.env, settings.platform)
         known: list[Known] = []
         digests: dict[str, str | None] = {}
-        page = await self._store.standings("", _PAGE)
         while page:
             self._board.recall(page)
             remembered, held = await recovery.known(
@@ -279,8 +276,15 @@ class Service:
             page = await self._store.standings(page[-1].target.entry, _PAGE)
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
         self._changes.know(digests)
-        declaring = await asyncio.to_thread(self._watch.declaring)
         return [events.Recovered(tuple(known), frozenset(declaring)), events.Declared(self._settings.targets)]
+
+    async def _present(self) -> tuple[Read, ...]:
+        """What all builds rest on now; nothing where that can't be found out, which is told."""
+        try:
+            return await self._premises.present(self._settings.current)
+        except SetupError as error:
+            self._board.problem("workers", Problem(error.message, hint=error.hint))
+            return ()
 
     async def _understand(self, taken: Happening) -> list[events.Event]:
         match taken:

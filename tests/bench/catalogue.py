@@ -27,6 +27,8 @@ def main(repeat: int) -> int:
     right: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     by_chance: set[str] = set()
+    rows: dict[str, dict[str, int | bool]] = {}
+    failed = 0
     for number in range(1, repeat + 1):
         certain, chancy = run("not chance"), run("chance")
         by_chance |= chancy.keys()
@@ -37,13 +39,13 @@ def main(repeat: int) -> int:
         for name, fault in outcomes.items():
             if fault is not None:
                 print(f"  {name}: {fault}", flush=True)
-    rows = {
-        name: {"right": right[name], "wrong": wrong[name], "by_chance": name in by_chance}
-        for name in sorted(right | wrong)
-    }
-    failed = sum(count for name, count in wrong.items() if name not in by_chance)
-    figures = {"machine": machine(), "repetitions": repeat, "wrong": failed, "rows": rows}
-    Path("catalogue.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        rows = {
+            name: {"right": right[name], "wrong": wrong[name], "by_chance": name in by_chance}
+            for name in sorted(right | wrong)
+        }
+        failed = sum(count for name, count in wrong.items() if name not in by_chance)
+        figures = {"machine": machine(), "repetitions": number, "wrong": failed, "rows": rows}
+        Path("catalogue.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     for name, counts in rows.items():
         chance = "  by chance" if counts["by_chance"] else ""
         print(f"{name:64} {counts['right']:3} right  {counts['wrong']:3} wrong{chance}")

@@ -68,11 +68,14 @@ class Dependencies:
         return {name for folder in _folders(path) if (name := looks.tree(folder)) in self._readers}
 
     def _remember(self, path: str, reader: str) -> None:
-        if path not in self._readers:
-            self.version += 1
-            for folder in _folders(path):
-                self._below.setdefault(folder, set()).add(path)
-        self._readers.setdefault(path, set()).add(reader)
+        readers = self._readers.get(path)
+        if readers is not None:  # as for most of what ten thousand targets read
+            readers.add(reader)
+            return
+        self._readers[path] = {reader}
+        self.version += 1
+        for folder in _folders(path):
+            self._below.setdefault(folder, set()).add(path)
 
     def _forget(self, path: str, reader: str) -> None:
         readers = self._readers[path]

@@ -20,8 +20,10 @@ def encode(value: object) -> str:
 
 
 def decode(text: str, kind: type[T]) -> T:
-    """The record that `encode` wrote. Raises msgspec.ValidationError or json.JSONDecodeError."""
-    return msgspec.convert(json.loads(text), type=kind)
+    """The record that `encode` wrote. Raises msgspec.DecodeError or json.JSONDecodeError."""
+    if jsontext.HUGE in text:  # msgspec takes no number that is too large for a double
+        return msgspec.convert(json.loads(text), type=kind)
+    return msgspec.json.decode(text, type=kind)
 
 
 def strings(text: str) -> tuple[str, ...]:

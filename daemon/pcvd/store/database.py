@@ -266,7 +266,7 @@ def _explained(path: str) -> Iterator[None]:
                 f"not a database that pcv can read: {error}", file=path, hint=_MOVE_AWAY
             ) from error
         raise StoreError(f"SQLite says: {error}", file=path, hint=_HINTS.get(code)) from error
-    except (msgspec.ValidationError, json.JSONDecodeError) as error:
+    except (msgspec.DecodeError, json.JSONDecodeError) as error:
         raise StoreError(
             f"holds a record that pcv did not write: {error}", file=path, hint=_MOVE_AWAY
         ) from error
