@@ -24,6 +24,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@echo 'installing into $(VENV) (about a minute)'
 	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=26'  # older ones' wrappers import re
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[jax,dev]'
 	@touch $@
 

@@ -42,7 +42,8 @@ class Changes:
         self._root, self._files = root, files
         self._told: dict[str, str | None] = {}
         self._unseen: list[str] = []
-        self._linked: dict[str, bool] = {}
+        self._hidden: dict[str, bool] = {}
+        """Of every path that was read, whether the watcher does not see it."""
         self._unseen_of: tuple[object, ...] = ()
 
     def know(self, reads: Mapping[str, str | None]) -> None:
@@ -50,24 +51,20 @@ class Changes:
         for path, digest in reads.items():
             self._told.setdefault(path, digest)
 
-    def unseen(self, plan: Plan, watch: Watch) -> list[str]:
+    async def unseen(self, plan: Plan, watch: Watch) -> list[str]:
         """The files that were read and that the watcher does not see."""
         about = (plan.paths_version, watch)
         if self._unseen_of != about:
-            self._unseen_of = about
-            self._unseen = [path for path in plan.paths if not watch.covers(path) or self._is_linked(path)]
+            if self._unseen_of[1:] != about[1:]:
+                self._hidden = {}
+            paths = plan.paths
+            new = [path for path in paths if path not in self._hidden]
+            # Where each name leads: of ten thousand files that takes a while.
+            self._hidden |= await asyncio.to_thread(
+                lambda: {path: not watch.covers(path) or _is_linked(path) for path in new}
+            )
+            self._unseen_of, self._unseen = about, [path for path in paths if self._hidden[path]]
         return self._unseen
-
-    def _is_linked(self, path: str) -> bool:
-        """Whether what stands at `path` may be written under another name, of which the watcher tells."""
-        known = self._linked.get(path)
-        if known is None:
-            try:
-                known = os.path.realpath(path) != path or os.stat(path).st_nlink > 1
-            except OSError:
-                known = False
-            self._linked[path] = known
-        return known
 
     async def differing(self, paths: Iterable[str]) -> set[str]:
         """Those of `paths` that do not hold what the plan last heard."""
@@ -96,6 +93,14 @@ class Changes:
         if not changes and not declaring and not gone:
             return None
         return events.Saved(changes, declaring, frozenset(gone))
+
+
+def _is_linked(path: str) -> bool:
+    """Whether what stands at `path` may be written under another name, of which the watcher tells."""
+    try:
+        return os.path.realpath(path) != path or os.stat(path).st_nlink > 1
+    except OSError:
+        return False
 
 
 def _concerned(paths: frozenset[str], plan: Plan) -> set[str]:

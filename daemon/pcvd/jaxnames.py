@@ -24,6 +24,15 @@ def is_jitted(function: Any) -> bool:
     )
 
 
+def backend_started() -> bool:
+    """Whether JAX has started a backend, with threads that no fork survives. Every public question about
+    backends starts one.
+    """
+    from jax._src import xla_bridge
+
+    return bool(xla_bridge.backends_are_initialized())
+
+
 def jitted_like(function: Callable[..., Any], original: Any) -> Any:
     """`jax.jit(function)` with exactly the options of `original`: donation, static arguments, shardings,
     compiler options.

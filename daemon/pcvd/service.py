@@ -211,7 +211,7 @@ class Service:
             before, installed = installed, await self._installed() or installed
             if before is not None and installed != before:
                 self._post(events.Outdated("the installed packages changed"))
-            paths = self._changes.unseen(self._plan, self._watch)
+            paths = await self._changes.unseen(self._plan, self._watch)
             stats = await self._files.stats(paths) if paths else {}
             changed = {path for path, stat in stats.items() if known.get(path, stat) != stat}
             known = dict(stats)
@@ -291,7 +291,7 @@ class Service:
             case Changed(paths):
                 return await self._saved(self._barrier.others(paths))
             case Look(covered):
-                unseen = self._changes.unseen(self._plan, self._watch) if covered else None
+                unseen = await self._changes.unseen(self._plan, self._watch) if covered else None
                 return await self._changes.looked(self._plan, unseen)
             case Watching(problem):
                 self._board.problem("watch", *([problem] if problem else []))

@@ -235,7 +235,7 @@ def test_where_forking_is_not_safe_each_worker_is_an_interpreter_of_its_own(shop
     async def hire():
         env = worker_environment({}, "cpu")
         async with Zygotes(sys.executable, env, scratch, str(scratch), fork=False) as fresh:
-            await fresh.start(["reference"])
+            await fresh.start(["reference"], alone=True)
             worker = await fresh.worker("challenger")
             assert fresh.pids() == []
             await worker.send(do="discover", files=["model.py"], **shop.pool._surroundings(scratch))

@@ -46,6 +46,8 @@ class Progress:
     environments: list[dict[str, Any]] = field(default_factory=list)
     lowered: dict[str, list[Program]] = field(default_factory=dict)
     """Per target the programs that its builds have come to, where they meet before they are compiled."""
+    brought: dict[str, None] = field(default_factory=dict)
+    """Installed modules that the targets imported."""
     culprits: dict[int, Failure] = field(default_factory=dict)
     """Targets, by their index in the cohort, that a worker died or ran out of time over."""
 
@@ -156,6 +158,7 @@ class Conversation:
                 self._progress.note(message)
             case "built":
                 self._progress.environments.append(message["environment"])
+                self._progress.brought |= dict.fromkeys(message["brought"])
                 return True
         return False
 

@@ -45,10 +45,11 @@ class LocalPool:
             worker_environment(settings.env, settings.platform),
             scratch,
             settings.root,
+            settings.paths,
             fork=can_fork(),
         )
         self._waiting: dict[str, list[Worker]] = {name: [] for name in _WAITING}
-        self._orders = 0
+        self._orders = self._at_work = 0
 
     @staticmethod
     @asynccontextmanager
@@ -66,8 +67,12 @@ class LocalPool:
             shutil.rmtree(scratch, ignore_errors=True)
 
     async def prepare(self) -> None:
-        """Have both zygotes and a few warmed workers waiting, and no other zygote."""
-        await self._zygotes.start(_WAITING)
+        """Have both zygotes and a few warmed workers waiting. Where nothing is under way, no other zygote;
+        and new ones, where the project imports packages that these have not.
+        """
+        if self._zygotes.outdated and not self._at_work:
+            await self.rest()
+        await self._zygotes.start(_WAITING, alone=not self._at_work)
         for name, count in _WAITING.items():
             while len(self._waiting[name]) < count:
                 self._waiting[name].append(await self._zygotes.worker(name))
@@ -95,6 +100,7 @@ class LocalPool:
         async with self._worker("reference") as worker:
             await worker.send(do="discover", files=list(files), **self._surroundings(self._scratch))
             answer = await worker.receive(self._settings.timeout_s)
+        self._zygotes.prefer(answer["brought"])
         return Discovery(
             msgspec.convert(answer["targets"], tuple[TargetSpec, ...]),
             msgspec.convert(answer["problems"], dict[str, Problem]),
@@ -143,6 +149,7 @@ class LocalPool:
             if order.conference is not None:
                 order.conference.leave(order.name)
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+        self._zygotes.prefer(progress.brought)
         return _carried(progress)
 
     async def _share(
@@ -198,9 +205,11 @@ class LocalPool:
         while waiting and not waiting[0].alive:
             await waiting.pop(0).dismiss()
         worker = waiting.pop(0) if waiting else await self._zygotes.worker(zygote, affinity)
+        self._at_work += 1
         try:
             yield worker
         finally:
+            self._at_work -= 1
             await asyncio.shield(worker.dismiss())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import signal
 import sys
@@ -21,11 +22,12 @@ import msgspec
 import structlog
 
 import pcv
+from pcv_config import places
 from pcvd.builders.worker import Worker
 from pcvd.core.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 log = structlog.get_logger()
 
@@ -35,6 +37,14 @@ _SHOWN = 80  # bytes of what a stranger said
 _IMPORT_S, _FORK_S = 180, 120
 _BOOT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
 _PCV = str(Path(pcv.__file__).resolve().parent)
+
+
+class _Refused(Exception):
+    """Packages that should not be imported ahead, each with the reason."""
+
+    def __init__(self, packages: dict[str, str]) -> None:
+        super().__init__(str(packages))
+        self.packages = packages
 
 
 @dataclass(slots=True)
@@ -47,12 +57,29 @@ class _Zygote:
 class Zygotes:
     """Starts zygotes when they are needed and hands out workers. Use under `async with`."""
 
-    def __init__(self, python: str, env: Mapping[str, str], scratch: Path, root: str, *, fork: bool) -> None:
-        """`root`: the working directory of all workers, wherever the daemon was started.
+    def __init__(
+        self,
+        python: str,
+        env: Mapping[str, str],
+        scratch: Path,
+        root: str,
+        paths: Sequence[str] = (".",),
+        *,
+        fork: bool,
+    ) -> None:
+        """`root`: the working directory of all workers, wherever the daemon was started; `paths`: the folders
+        in it that modules are imported from.
 
         `fork`: False where forking is not safe (macOS); then every worker is an interpreter of its own.
         """
         self._python, self._env, self._scratch, self._root = python, dict(env), scratch, root
+        self._paths = list(paths)
+        self._ahead: tuple[str, ...] = ()
+        """What zygotes import beside JAX. The same for all that live, or reference and challenger would be
+        unlike.
+        """
+        self._brought: dict[str, None] = {}
+        self._refused: set[str] = set()
         self._fork = fork
         self._socket = scratch / "workers.sock"
         self._zygotes: dict[str, _Zygote] = {}
@@ -131,6 +158,8 @@ class Zygotes:
         """End all zygotes, and with them their workers; those named in `but` go on."""
         zygotes = [zygote for name, zygote in self._zygotes.items() if name not in but]
         self._zygotes = {name: zygote for name, zygote in self._zygotes.items() if name in but}
+        if not self._zygotes:
+            self._ahead = self._wanted()
         for zygote in zygotes:
             if zygote.line is not None:
                 zygote.line.close()  # it ends its children, then itself
@@ -143,12 +172,27 @@ class Zygotes:
                     zygote.process.kill()
                 await zygote.process.wait()
 
-    async def start(self, names: Collection[str]) -> None:
-        """Have these zygotes ready, and no others; their imports of JAX overlap."""
+    async def start(self, names: Collection[str], *, alone: bool) -> None:
+        """Have these zygotes ready, `alone` or with others; their imports of JAX overlap."""
         if self._fork:
             async with self._starting:
-                await self.stop(but=names)
+                if alone:
+                    await self.stop(but=names)
                 await asyncio.gather(*(self._zygote(name) for name in names))
+
+    def prefer(self, modules: Iterable[str]) -> None:
+        """The project imports these installed modules: when all zygotes have been stopped, the next ones do
+        so ahead.
+        """
+        self._brought |= dict.fromkeys(modules)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether they have not imported what they should have."""
+        return self._ahead != self._wanted()
+
+    def _wanted(self) -> tuple[str, ...]:
+        return tuple(name for name in self._brought if name.partition(".")[0] not in self._refused)
 
     def pids(self) -> list[int]:
         """The zygotes' process ids."""
@@ -163,13 +207,21 @@ class Zygotes:
             and known.process.returncode is None
         ):
             return known
-        zygote, reader = await self._start(name)
+        try:
+            zygote, reader = await self._start(name)
+        except _Refused as refused:
+            log.info("not imported ahead", packages=refused.packages)
+            self._refused |= refused.packages.keys()
+            self._ahead = self._wanted()
+            return await self._zygote(name)
         self._zygotes[name] = zygote
         self._background(_listen(zygote, reader))
         return zygote
 
     async def _start(self, name: str) -> tuple[_Zygote, asyncio.StreamReader]:
-        """A zygote that has imported JAX, and what it will say. Raises SetupError where it could not."""
+        """A zygote that has imported JAX, and what it will say. Raises SetupError where it could not, and
+        _Refused where something should not be imported ahead.
+        """
         hello_name = f"zygote-{name}-{next(self._numbers)}"
         log = self._scratch / f"{hello_name}.log"
         arrival = self._expect(hello_name)
@@ -184,6 +236,8 @@ class Zygotes:
                     hint="`python` in pcv.toml",
                 )
             hello, reader, writer = arrival.result()
+            if "refused" in hello:
+                raise _Refused(hello["refused"])
             if "failure" in hello:
                 raise SetupError(
                     f"{self._python} cannot import JAX: {hello['failure']}",
@@ -208,10 +262,12 @@ class Zygotes:
 
     async def _spawn(self, role: str, name: str, hash_seed: int, log: Path) -> asyncio.subprocess.Process:
         env = {**self._env, "PYTHONHASHSEED": str(hash_seed)}
+        ignored = [places.state(self._root), str(self._scratch)]
+        ahead = {"root": self._root, "paths": self._paths, "ignored": ignored, "names": self._ahead}
         with log.open("ab") as out:
             try:
                 return await asyncio.create_subprocess_exec(
-                    self._python, str(_BOOT), _PCV, role, str(self._socket), name,
+                    self._python, str(_BOOT), _PCV, role, str(self._socket), name, json.dumps(ahead),
                     stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self._root,
                     start_new_session=True,
                 )  # fmt: skip

@@ -29,8 +29,10 @@ class OwnPackages:
 
 
 def main() -> None:
-    """`boot.py PCV_FOLDER ROLE SOCKET NAME`: become a zygote, or a worker in an interpreter of its own."""
-    pcv_folder, role, socket_path, name = sys.argv[1:]
+    """`boot.py PCV_FOLDER ROLE SOCKET NAME AHEAD`: become a zygote, or a worker in an interpreter of its own.
+    AHEAD: JSON of what to import ahead, and for whom.
+    """
+    pcv_folder, role, socket_path, name, ahead = sys.argv[1:]
     worker_folder = Path(__file__).resolve().parent
     # Python puts the script's folder first; `inputs` or `compile` in a user's project must not find these
     # files.
@@ -38,7 +40,7 @@ def main() -> None:
     sys.meta_path.insert(0, OwnPackages({"pcvd": worker_folder.parent, "pcv": Path(pcv_folder)}))
     from pcvd.worker import zygote
 
-    zygote.main(role, socket_path, name)
+    zygote.main(role, socket_path, name, ahead)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pcvd.worker.carry import DaemonGate, Gate, OpenGate, Wave, carry_out
 from pcvd.worker.collect import Collector
 from pcvd.worker.discover import Entry, resolve
 from pcvd.worker.environment import describe, startup_variables
+from pcvd.worker.preload import brought
 
 if TYPE_CHECKING:
     from pcvd.core.programs import Program
@@ -31,8 +32,18 @@ class Cohort:
     """A `build` job: load all targets, make all arguments, build this process's share, collect, run."""
 
     def __init__(
-        self, line: Line, job: dict[str, Any], modules: Modules, ledger: Ledger, before: dict[str, str]
+        self,
+        line: Line,
+        job: dict[str, Any],
+        modules: Modules,
+        ledger: Ledger,
+        before: dict[str, str],
+        there: set[str],
     ) -> None:
+        """`before` is what the environment told JAX at its start, `there` the modules that had been imported
+        before any of the project's.
+        """
+        self._there = there
         self._line, self._modules, self._ledger, self._before = line, modules, ledger, before
         self._root: str = job["root"]
         self._scratch: str = job["scratch"]
@@ -69,7 +80,7 @@ class Cohort:
         artifacts = [self._collect(place, product) for place, product in enumerate(products)]
         for place, product in enumerate(products):
             self._report(place, product, artifacts[place])
-        self._line.send(did="built", environment=describe(), pid=os.getpid())
+        self._line.send(did="built", environment=describe(), brought=brought(self._there))
 
     def _load(self) -> None:
         for index, spec in enumerate(self._specs):

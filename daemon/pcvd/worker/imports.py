@@ -31,7 +31,9 @@ _stat = os.stat
 
 
 def install(ledger: Ledger) -> None:
-    """Book all imports from now on in `ledger`."""
+    """Book all imports from now on in `ledger`, where they are not booked there already."""
+    if any(isinstance(finder, NotingFinder) and finder.ledger is ledger for finder in sys.meta_path):
+        return
     # Right before the finder it stands for: whoever comes before that one in the ordinary way still does.
     place = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
     sys.meta_path.insert(place, NotingFinder(ledger))
@@ -45,19 +47,19 @@ class NotingFinder:
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The module's spec, or None."""
         spec = PathFinder.find_spec(name, path, target)
-        asking = self._ledger.current
+        asking = self.ledger.current
         if asking is not None:
-            with self._ledger.owner(None):
+            with self.ledger.owner(None):
                 self._book(name, sys.path if path is None else path, spec)
-            if self._ledger.known(module_owner(name)):
-                self._ledger.depends(asking, module_owner(name))
+            if self.ledger.known(module_owner(name)):
+                self.ledger.depends(asking, module_owner(name))
         return spec
 
     def _book(self, name: str, entries: Sequence[str], spec: ModuleSpec | None) -> None:
@@ -67,21 +69,21 @@ class NotingFinder:
             home = os.path.dirname(origin)
             if spec.submodule_search_locations is not None:
                 home = os.path.dirname(home)
-            if not isinstance(spec.loader, SourceFileLoader) and _is_project(self._ledger, origin):
+            if not isinstance(spec.loader, SourceFileLoader) and is_project(self.ledger, origin):
                 # Of a compiled module no event tells; one in an archive is read with the archive.
-                self._ledger.opened(owner, getattr(spec.loader, "archive", origin), 0)
+                self.ledger.opened(owner, getattr(spec.loader, "archive", origin), 0)
         for entry in entries:
             folder = os.path.abspath(entry)
-            if self._ledger.within(folder) and not os.path.isfile(folder):
+            if self.ledger.within(folder) and not os.path.isfile(folder):
                 for candidate in _candidates(os.path.join(folder, name.rpartition(".")[2])):
                     if candidate == origin:
                         return
-                    self._ledger.missed(owner, candidate)
+                    self.ledger.missed(owner, candidate)
             if folder == home:
                 return
 
 
-def _is_project(ledger: Ledger, path: str) -> bool:
+def is_project(ledger: Ledger, path: str) -> bool:
     """Whether a module's file is the project's, and by no other name the interpreter's or an installed
     package's.
     """
@@ -125,7 +127,7 @@ def _watch_loader(ledger: Ledger) -> None:
     def get_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
         path = os.path.abspath(self.get_filename(fullname))
         owner, asking = module_owner(fullname), ledger.current
-        if not _is_project(ledger, path):
+        if not is_project(ledger, path):
             return real_get_code(self, fullname)
         if asking is not None and asking != owner:
             ledger.depends(asking, owner)  # its code was asked for (`runpy`), it is not executed as a module
@@ -140,7 +142,7 @@ def _watch_loader(ledger: Ledger) -> None:
         return code
 
     def exec_module(self: SourceFileLoader, module: ModuleType) -> None:
-        if not _is_project(ledger, self.path):
+        if not is_project(ledger, self.path):
             real_exec_module(self, module)
             return
         owner, asking = module_owner(module.__name__), ledger.current

@@ -31,6 +31,11 @@ class Modules:
         imports.install(ledger)
         importlib.invalidate_caches()
 
+    def leave(self) -> None:
+        """Find no more modules of the project."""
+        del sys.path[: len(self._roots)]
+        importlib.invalidate_caches()
+
     def load(self, file: str) -> ModuleType:
         """The module in `file` (relative to the root), imported if it was not. Raises whatever its code
         raises, or Rejected.

@@ -52,12 +52,15 @@ class Ledger:
         self._owner.name = None  # pcv's own thread: what it does for nobody is nobody's
         self._reads: dict[str, dict[Read, None]] = {}
         self._edges: dict[str, set[str]] = {}
+        self._listening = False
         self.project: tuple[str, ...] = ()
         """The project's folders, the root first. Outside them only files that are opened count, not looks."""
 
     def install(self) -> None:
-        """Start to listen."""
-        hooks.install(self)
+        """Start to listen, for good."""
+        if not self._listening:
+            self._listening = True
+            hooks.install(self)
 
     # -- owners ------------------------------------------------------------------------------------
 

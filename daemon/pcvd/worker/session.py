@@ -10,6 +10,7 @@ import faulthandler
 import os
 import random
 import signal
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,12 @@ from pcvd.worker.cohort import Cohort
 from pcvd.worker.discover import discover
 from pcvd.worker.environment import limit_memory, startup_variables
 from pcvd.worker.modules import Modules
+from pcvd.worker.preload import brought
 from pcvd.worker.reads import Ledger
 
 if TYPE_CHECKING:
     from pcvd.worker.line import Line
+    from pcvd.worker.preload import Ahead
 
 _LEAST_PRIORITY = 19
 
@@ -34,8 +37,9 @@ _LEAST_PRIORITY = 19
 class Session:
     """One worker, from its first words to its last."""
 
-    def __init__(self, line: Line, name: str) -> None:
-        self._line, self._name = line, name
+    def __init__(self, line: Line, name: str, ahead: Ahead) -> None:
+        """`ahead`: what its process has imported already."""
+        self._line, self._name, self._ahead = line, name, ahead
 
     def serve(self) -> None:
         """Warm up, say so, and do the one job that comes."""
@@ -62,7 +66,9 @@ class Session:
         if job.get("idle"):
             os.nice(_LEAST_PRIORITY)
         limit_memory(job["memory_bytes"])
-        ledger = Ledger((os.path.join(job["root"], ".pcv"), job["scratch"]))
+        there = set(sys.modules)
+        ignored = (os.path.join(job["root"], ".pcv"), job["scratch"])
+        ledger = self._ahead.ledger if self._ahead.serves(job["root"], job["paths"]) else Ledger(ignored)
         modules = Modules(job["root"], job["paths"], ledger)
         ledger.install()
         before = startup_variables()
@@ -73,9 +79,10 @@ class Session:
                 targets=[asdict(target) for target in targets],
                 problems={file: asdict(problem) for file, problem in problems.items()},
                 reads={file: [asdict(read) for read in file_reads] for file, file_reads in reads.items()},
+                brought=brought(there),
             )
             return
-        Cohort(self._line, job, modules, ledger, before).work()
+        Cohort(self._line, job, modules, ledger, before, there).work()
 
     def _measure(self, job: dict[str, Any]) -> None:
         blobs = Blobs(job["objects"])

@@ -1,4 +1,4 @@
-"""Zygotes: processes that have imported JAX and nothing else, and fork workers.
+"""Zygotes: processes that have imported JAX and what else the project needs, and fork workers.
 
 Importing JAX costs 1 to 3 s; forking a process that has done so costs milliseconds. A process that has
 *started* a JAX backend hangs when it forks, so a zygote never does anything beyond the import. Its children
@@ -10,6 +10,7 @@ in whatever session it hides: see `descendants`.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import select
 import signal
@@ -17,17 +18,20 @@ import sys
 import traceback
 import warnings
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcvd.worker import descendants
 from pcvd.worker.line import Line
 
+if TYPE_CHECKING:
+    from pcvd.worker.preload import Ahead
+
 _PR_SET_PDEATHSIG = 1
 
 
-def main(role: str, socket_path: str, name: str) -> None:
+def main(role: str, socket_path: str, name: str, wanted: str) -> None:
     """Become a zygote (role `zygote`), or one worker in this very interpreter (role `worker`), where
-    forking is not safe.
+    forking is not safe. `wanted` is JSON of what to import ahead.
     """
     line = Line(socket_path)
     try:
@@ -37,17 +41,24 @@ def main(role: str, socket_path: str, name: str) -> None:
     except Exception as error:  # a broken installation raises anything; the daemon says which interpreter
         line.send(role=role, name=name, pid=os.getpid(), failure=f"{type(error).__name__}: {error}")
         return
+    from pcvd.worker import preload
+
+    try:
+        ahead = preload.bring(**json.loads(wanted))
+    except preload.Refused as refused:
+        line.send(role=role, name=name, pid=os.getpid(), refused=refused.packages)
+        return
     line.send(
         role="zygote" if role == "zygote" else "starting", name=name, pid=os.getpid(), jax=jax.__version__
     )
     if role == "zygote":
-        _serve(line, socket_path)
+        _serve(line, socket_path, ahead)
     else:
         line.close()
-        _live(socket_path, name)
+        _live(socket_path, name, ahead)
 
 
-def _serve(line: Line, socket_path: str) -> None:
+def _serve(line: Line, socket_path: str, ahead: Ahead) -> None:
     children: dict[int, str] = {}
     descendants.adopt()
     wake_read, wake_write = os.pipe()
@@ -64,7 +75,7 @@ def _serve(line: Line, socket_path: str) -> None:
                 os.read(wake_read, 4096)
                 _reap(line, children)
                 descendants.kill_all(but=children)
-            if line.fileno() in ready and not _obey_all(line, children, socket_path):
+            if line.fileno() in ready and not _obey_all(line, children, socket_path, ahead):
                 return
     except OSError:
         return  # the daemon is gone
@@ -74,17 +85,19 @@ def _serve(line: Line, socket_path: str) -> None:
         descendants.end_all()
 
 
-def _obey_all(line: Line, children: dict[int, str], socket_path: str) -> bool:
+def _obey_all(line: Line, children: dict[int, str], socket_path: str, ahead: Ahead) -> bool:
     while True:
         order = line.receive()
         if order is None:
             return False
-        _obey(order, line, children, socket_path)
+        _obey(order, line, children, socket_path, ahead)
         if not line.buffered:
             return True
 
 
-def _obey(order: dict[str, Any], line: Line, children: dict[int, str], socket_path: str) -> None:
+def _obey(
+    order: dict[str, Any], line: Line, children: dict[int, str], socket_path: str, ahead: Ahead
+) -> None:
     if order["do"] == "kill":
         # Only this process can kill without a race: a child it has not reaped cannot have lost its process id
         # to another.
@@ -102,7 +115,7 @@ def _obey(order: dict[str, Any], line: Line, children: dict[int, str], socket_pa
         return
     try:
         _become_child(line, order["log"], order["affinity"])
-        _live(socket_path, order["name"])
+        _live(socket_path, order["name"], ahead)
     except BaseException:  # nothing may return into the zygote's loop
         traceback.print_exc()
         os._exit(70)
@@ -128,10 +141,10 @@ def _become_child(line: Line, log: str, affinity: list[int] | None) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
 
-def _live(socket_path: str, name: str) -> None:
+def _live(socket_path: str, name: str, ahead: Ahead) -> None:
     from pcvd.worker.session import Session
 
-    Session(Line(socket_path), name).serve()
+    Session(Line(socket_path), name, ahead).serve()
     sys.stdout.flush()
     sys.stderr.flush()
 
