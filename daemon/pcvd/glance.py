@@ -117,7 +117,7 @@ class Glance:
             return None
         gathered = Gathered(tuple(new), [one.run for one in carried], alone=False)
         for one in carried:
-            tell(one.run)
+            tell(one)
             gathered.book(one.reads)
         outcome = await self._jury.judge(gathered, why, premises, started_at)
         agreed = {one.target for one in outcome.record.judgements if one.verdict == AGREE}

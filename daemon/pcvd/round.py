@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
-    from pcvd.builders.protocol import Builders
+    from pcvd.builders.protocol import Builders, Carried
     from pcvd.core.model import Read, Run, TargetSpec
     from pcvd.files import Files
 
@@ -95,7 +95,7 @@ class Rounds:
                 break
             carried = carried.joined(await self._builders.carry_out(order.only(lonely)))
         gathered.runs.append(carried.run)
-        tell(carried.run)
+        tell(carried)
         gathered.book(carried.reads)
         failed = {build.target for build in carried.run.builds if build.failure is not None}
         if failed:
@@ -110,13 +110,15 @@ class Rounds:
         return wants_control([judge(spec.entry, gathered.runs, facts) for spec in gathered.cohort])
 
 
-def tell(run: Run) -> None:
-    """Write a run into the log."""
+def tell(carried: Carried) -> None:
+    """Write into the log what came of a schedule."""
+    run = carried.run
     log.info(
         "built",
         schedule=run.schedule,
         builds=len(run.builds),
         wall_s=run.wall_ns / 1e9,
+        cpu_s=round(carried.cpu_s, 3),
         peak=run.peak_in_flight,
         failed=sum(build.failure is not None for build in run.builds) or None,
     )

@@ -48,6 +48,8 @@ class Progress:
     """Per target the programs that its builds have come to, where they meet before they are compiled."""
     brought: dict[str, None] = field(default_factory=dict)
     """Installed modules that the targets imported."""
+    cpu_s: float = 0.0
+    """Processor time of the builds, of all workers together."""
     culprits: dict[int, Failure] = field(default_factory=dict)
     """Targets, by their index in the cohort, that a worker died or ran out of time over."""
 
@@ -159,6 +161,7 @@ class Conversation:
             case "built":
                 self._progress.environments.append(message["environment"])
                 self._progress.brought |= dict.fromkeys(message["brought"])
+                self._progress.cpu_s += message["cpu_s"]
                 return True
         return False
 

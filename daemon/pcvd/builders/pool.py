@@ -260,4 +260,5 @@ def _carried(progress: Progress) -> Carried:
         environments=environments,
         culprits=tuple(build.target for build in failed),
     )
-    return Carried(run, {target: tuple(reads) for target, reads in progress.reads.items()})
+    reads = {target: tuple(found) for target, found in progress.reads.items()}
+    return Carried(run, reads, progress.cpu_s)

@@ -69,10 +69,13 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What came of an order: the run, and what each target read."""
+    """What came of an order: the run, what each target read, and the processor time that its builds took, in
+    seconds.
+    """
 
     run: Run
     reads: dict[str, tuple[Read, ...]]
+    cpu_s: float = 0.0
 
     def joined(self, later: Carried) -> Carried:
         """Both, as one run: what overlapped in either has overlapped."""
@@ -80,7 +83,7 @@ class Carried:
             target: (*self.reads.get(target, ()), *later.reads.get(target, ()))
             for target in {**self.reads, **later.reads}
         }
-        return Carried(self.run.joined(later.run), reads)
+        return Carried(self.run.joined(later.run), reads, self.cpu_s + later.cpu_s)
 
 
 @dataclass(frozen=True, slots=True)

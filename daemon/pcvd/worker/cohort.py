@@ -75,12 +75,14 @@ class Cohort:
             self._gate = DaemonGate(self._line)
         elif self._threads > 1:
             self._gate = Wave(min(self._threads, len(self._slots)))
+        began_s = time.process_time()
         products = carry_out(len(self._slots), self._threads, self._build)
+        used_s = time.process_time() - began_s  # by all threads, the compiler's own included
         # All of them before any is run: a callback that runs may change an array that others are told by.
         artifacts = [self._collect(place, product) for place, product in enumerate(products)]
         for place, product in enumerate(products):
             self._report(place, product, artifacts[place])
-        self._line.send(did="built", environment=describe(), brought=brought(self._there))
+        self._line.send(did="built", environment=describe(), brought=brought(self._there), cpu_s=used_s)
 
     def _load(self) -> None:
         for index, spec in enumerate(self._specs):
