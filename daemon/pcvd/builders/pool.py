@@ -17,12 +17,13 @@ import msgspec
 import structlog
 
 from pcv_config import places
+from pcv_config.settings import POLICIES
 from pcvd.builders.conversation import Conversation, Progress, Stopped
 from pcvd.builders.protocol import Carried, Discovery, Order, Pair
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
 from pcvd.builders.zygotes import Zygotes, can_fork, hash_seed, worker_environment
-from pcvd.core.errors import SetupError
-from pcvd.core.model import OutputDelta, Problem, Read, Run, TargetSpec
+from pcvd.core.errors import SetupError, TargetError, UsageError
+from pcvd.core.model import Failure, OutputDelta, Problem, Read, Run, TargetSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -100,6 +101,26 @@ class LocalPool:
             msgspec.convert(answer["problems"], dict[str, Problem]),
             msgspec.convert(answer["reads"], dict[str, tuple[Read, ...]]),
         )
+
+    async def cut(self, spec: TargetSpec, policy: str) -> dict[str, Any]:
+        """How a policy cuts a target into kernels. Raises UsageError and TargetError."""
+        if policy not in POLICIES:
+            raise UsageError(f'there is no policy "{policy}"', hint=f"there are {', '.join(POLICIES)}")
+        job = {"do": "cut", "target": asdict(spec), "policy": policy, "seed": self._settings.seed}
+        try:
+            async with self._worker("reference") as worker:
+                await worker.send(**job, **self._surroundings(self._scratch))
+                answer = await worker.receive(self._settings.timeout_s)
+        except WorkerDied as death:
+            raise TargetError(f"while it was cut, {death}", file=spec.path) from None
+        except Overdue:
+            limit = f"cutting it ran past {self._settings.timeout_s:g} s"
+            raise TargetError(limit, file=spec.path, hint="timeout_s in pcv.toml") from None
+        if "failure" in answer:
+            failure = msgspec.convert(answer["failure"], Failure)
+            raise TargetError(failure.message, file=failure.file, line=failure.line, hint=failure.hint)
+        document: dict[str, Any] = answer["document"]
+        return document
 
     async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta | None]:
         """How far the leaves of each pair are apart: arithmetic on arrays, which only workers can do. What is

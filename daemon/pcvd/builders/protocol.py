@@ -114,6 +114,12 @@ class Builders(Protocol):
     async def discover(self, files: Sequence[str]) -> Discovery:
         """Import `files` (relative to the root) in a fresh worker and tell what they declare."""
 
+    async def cut(self, spec: TargetSpec, policy: str) -> dict[str, Any]:
+        """How a policy cuts a target into kernels, in plain values, as `pcvd.kernels.document` tells it.
+
+        Raises UsageError for an unknown policy, TargetError where the target can't be traced or cut.
+        """
+
     async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta | None]:
         """How far the leaves of each pair are apart; None where that could not be found out."""
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from pcvd.blobs import Blobs
-from pcvd.core.model import Artifact, Build, Failure, TargetSpec
+from pcvd.core.model import Artifact, Build, Failure
 from pcvd.worker import configuration, inputs, outputs
 from pcvd.worker.blame import blame
 from pcvd.worker.build import Product, Recipe, finish, lower
 from pcvd.worker.carry import DaemonGate, Gate, OpenGate, Wave, carry_out
 from pcvd.worker.collect import Collector
-from pcvd.worker.discover import Entry, resolve
+from pcvd.worker.discover import Entry, resolve, target_spec
 from pcvd.worker.environment import describe, startup_variables
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Cohort:
         self._together: bool = job["together"]
         self._confers: bool = job["confers"]
         self._recipe = Recipe(job["until"], tuple(job["without"]), detail=job["detail"])
-        self._specs = [_spec(one) for one in job["cohort"]]
+        self._specs = [target_spec(one) for one in job["cohort"]]
         self._slots: list[tuple[int, int, int]] = job["slots"]
         """(number of the build within the schedule, index of its target, copy)"""
         self._collector = Collector(Blobs(job["objects"]))
@@ -244,10 +244,3 @@ class _Reported:
     def leave(self) -> None:
         """The build failed; its end is reported anyway."""
         self._gate.leave()
-
-
-def _spec(message: dict[str, Any]) -> TargetSpec:
-    args = message["args"]
-    return TargetSpec(
-        message["entry"], tuple(args) if isinstance(args, list) else args, message["file"], message["line"]
-    )
