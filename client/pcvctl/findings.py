@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pcvctl import partition
 from pcvctl.standing import Standing
 from pcvctl.table import DIM, RED, YELLOW
 from pcvctl.values import figure, items, listed, mapping, number, text, texts
@@ -65,6 +66,10 @@ def details(target: dict[str, Any], unicode: bool) -> Iterator[tuple[str, str]]:
     if _explains(cause):
         yield _cause(cause), style
         yield from ((remark, DIM) for remark in texts(cause.get("remarks")))
+    kernels = mapping(target.get("kernels"))
+    if told := partition.note(kernels):
+        yield told, YELLOW if text(kernels.get("verdict")) == "inconclusive" else DIM
+        yield from hint({"hint": partition.hint(kernels)}, unicode)
     if standing.fresh:
         yield from ((arrow(step, unicode), DIM) for step in _steps(target))
 

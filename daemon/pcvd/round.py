@@ -87,7 +87,8 @@ class Rounds:
     async def _carry_out(self, schedule: Schedule, challenger: int, gathered: Gathered) -> bool:
         """One schedule; whether the round can go on."""
         manner = USUAL if self._soak is None else soaking(schedule, self._soak)
-        order = Order.of(gathered.cohort, schedule, challenger, manner)
+        partition = self._settings.partition
+        order = Order.of(gathered.cohort, schedule, challenger, manner, partition=partition)
         carried = await self._builders.carry_out(order)
         for _ in range(_MORE_TRIES):
             lonely = _lonely(carried.run, order)
@@ -106,7 +107,7 @@ class Rounds:
         return True
 
     def _differs(self, gathered: Gathered) -> bool:
-        facts = Facts(self._settings.tolerate, {}, {})
+        facts = Facts(self._settings.tolerate, {}, {}, partition=self._settings.partition)
         return wants_control([judge(spec.entry, gathered.runs, facts) for spec in gathered.cohort])
 
 

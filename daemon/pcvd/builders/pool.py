@@ -18,7 +18,7 @@ import structlog
 
 from pcv_config import places
 from pcv_config.settings import POLICIES
-from pcvd.builders.conversation import Conversation, Progress, Stopped
+from pcvd.builders.conversation import Barriers, Conversation, Progress, Stopped
 from pcvd.builders.protocol import Carried, Discovery, Order, Pair
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
 from pcvd.builders.zygotes import Zygotes, can_fork, hash_seed, worker_environment
@@ -151,7 +151,7 @@ class LocalPool:
         progress = Progress(order)
         scratch = self._scratch / f"order-{self._orders:06d}"
         self._orders += 1
-        barriers = (asyncio.Barrier(len(shares)), asyncio.Barrier(len(shares)), asyncio.Barrier(len(shares)))
+        barriers = Barriers.among(len(shares))
         try:
             async with asyncio.TaskGroup() as group:
                 for share in shares:
@@ -172,7 +172,7 @@ class LocalPool:
         share: int,
         progress: Progress,
         scratch: Path,
-        barriers: tuple[asyncio.Barrier, asyncio.Barrier, asyncio.Barrier],
+        barriers: Barriers,
     ) -> None:
         """One worker's part of an order, from its job to its last report. Raises Stopped where it could
         not finish.
@@ -192,6 +192,8 @@ class LocalPool:
                 until=manner.until,
                 detail=manner.detail,
                 without=manner.without,
+                partition=order.partition,
+                turn=None if order.schedule.serial else order.challenger + share,
                 idle=manner.idle,
                 **self._surroundings(scratch / str(share), elsewhere=manner.elsewhere),
             )
@@ -271,5 +273,6 @@ def _carried(progress: Progress) -> Carried:
         affinity=tuple(environments[0]["affinity"]) if environments else (),
         environments=environments,
         culprits=tuple(build.target for build in failed),
+        kernels=tuple(progress.kernels),
     )
     return Carried(run, {target: tuple(reads) for target, reads in progress.reads.items()})

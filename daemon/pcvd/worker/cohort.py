@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from pcvd.blobs import Blobs
-from pcvd.core.model import Artifact, Build, Failure
+from pcvd.core.model import WHOLE, Artifact, Build, Failure
 from pcvd.worker import configuration, inputs, outputs
 from pcvd.worker.blame import blame
 from pcvd.worker.build import Product, Recipe, finish, lower
@@ -21,6 +21,8 @@ from pcvd.worker.discover import Entry, resolve, target_spec
 from pcvd.worker.environment import describe, startup_variables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pcvd.core.programs import Program
     from pcvd.worker.line import Line
     from pcvd.worker.modules import Modules
@@ -34,6 +36,7 @@ class Cohort:
         self, line: Line, job: dict[str, Any], modules: Modules, ledger: Ledger, before: dict[str, str]
     ) -> None:
         self._line, self._modules, self._ledger, self._before = line, modules, ledger, before
+        self._job = job
         self._root: str = job["root"]
         self._scratch: str = job["scratch"]
         self._seed: int = job["seed"]
@@ -70,6 +73,20 @@ class Cohort:
         for place, product in enumerate(products):
             self._report(place, product, artifacts[place])
         self._line.send(did="built", environment=describe(), pid=os.getpid())
+        if self._job["partition"] != WHOLE and self._line.receive() is not None:
+            self._link(products)
+
+    def _link(self, products: Sequence[Product]) -> None:
+        """Build the targets once more, kernel by kernel."""
+        from pcvd.worker.partition import Origin, Partition  # with all that cutting needs
+
+        origins = [
+            Origin(number, self._specs[index], copy, product)
+            for (number, index, copy), product in zip(self._slots, products, strict=True)
+            if product.failure is None
+        ]
+        Partition(self._line, self._job, self._collector, self._ledger).work(origins)
+        self._line.send(did="linked")
 
     def _load(self) -> None:
         for index, spec in enumerate(self._specs):
@@ -207,7 +224,7 @@ class Cohort:
             self._line.send(did="running", build=number)
             try:
                 with self._ledger.owner(f"target {spec.entry}"):
-                    output, repeats = outputs.run(product, self._collector)
+                    output, repeats = outputs.run(product.compiled, product.runtime_args, self._collector)
                 artifacts.append(output)
             except BaseException as error:
                 product.failure = blame("run", error, self._root)
