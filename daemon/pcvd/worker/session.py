@@ -63,6 +63,8 @@ class Session:
         if job.get("idle"):
             os.nice(_LEAST_PRIORITY)
         limit_memory(job["memory_bytes"])
+        # Nor may what a model compiles while it is imported come out of a cache.
+        jax.config.update("jax_enable_compilation_cache", False)
         ledger = Ledger((os.path.join(job["root"], ".pcv"), job["scratch"]))
         modules = Modules(job["root"], job["paths"], ledger)
         ledger.install()
