@@ -9,7 +9,7 @@ import pytest
 from pcvd.core.compare import judge
 from pcvd.core.evidence import Facts
 from pcvd.core.model import LINKED, STAGES, Artifact, Build, Failure, Kernel, OutputDelta, Part, Run, digest
-from pcvd.core.partition import leaves
+from pcvd.core.partition import leaves, lonely
 from pcvd.core.succession import puzzling
 
 T = "m.py:f"
@@ -146,15 +146,40 @@ def test_an_artifact_that_cannot_be_read_back_is_no_evidence():
     assert "could not be read back" in found.kernels["reason"]
 
 
-def test_how_far_the_linked_program_is_from_the_whole_one_only_describes():
-    runs = [run(name, build(A), build(B), build(ALL, output="near")) for name in ("serial", "threads:2")]
-    ((mine, theirs),) = leaves(T, runs[0])
+NEAR = [run(name, build(A), build(B), build(ALL, output="near")) for name in ("serial", "threads:2")]
+
+
+def distance(within):
+    return OutputDelta(LINKED, "output", "f32[1]", False, 1e-7, 1e-6, 2.0, within_tolerance=within)
+
+
+def test_how_far_the_linked_program_is_from_the_whole_one_is_told():
+    ((mine, theirs),) = leaves(T, NEAR[0])
     assert (mine.canonical, theirs.canonical) == (digest(b"same"), digest(b"near"))
-    delta = OutputDelta(LINKED, "output", "f32[1]", False, 1e-7, 1e-6, 2.0, within_tolerance=True)
-    found = judged(*runs, facts=replace(FACTS, linked={T: [delta]}))
-    assert found.verdict == "agree"
+    found = judged(*NEAR, facts=replace(FACTS, linked={T: [distance(within=True)]}))
+    assert (found.verdict, found.reason) == ("agree", None)
     assert found.kernels["linked"]["against_whole"] == {
         "bitwise": False, "max_abs": 1e-7, "max_rel": 1e-6, "max_ulps": 2.0, "within_tolerance": True
     }  # fmt: skip
-    unmeasured = judged(*runs).kernels["linked"]["against_whole"]
-    assert (unmeasured["max_ulps"], unmeasured["within_tolerance"]) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("deltas", "said"), [([distance(within=False)], "is 1e-07 apart, beyond"), ([], "how far is not known")]
+)
+def test_beyond_tolerance_it_is_another_program_and_no_agreement(deltas, said):
+    facts = replace(FACTS, linked={T: deltas})
+    found = judged(*NEAR, facts=facts)
+    assert (found.verdict, found.kernels["verdict"]) == ("inconclusive", "agree")
+    assert said in found.reason
+    assert found.kernels["linked"]["against_whole"]["within_tolerance"] is False
+    other = run("threads:2", build(A), build(B, hlo="other"), build(ALL, output="near"))
+    assert judged(NEAR[0], other, facts=facts).verdict == "diverged"
+
+
+def test_kernels_that_nothing_overlapped_are_built_again():
+    assert not lonely(T, run("threads:2"))
+    assert not lonely(T, run("serial"))
+    single = replace(run("threads:2"), kernels=apart(build(A), build(B), build(ALL)))
+    assert lonely(T, single)
+    failed = replace(single, kernels=(*single.kernels, build(A, failure=Failure("compile", "no"))))
+    assert not lonely(T, failed)

@@ -61,6 +61,10 @@ def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
         obstacle = "its outputs differ, and how far they are apart could not be measured"
         return Judgement(target, INCONCLUSIVE, obstacle, evidence=evidence)
     verdict, reason = _decide(found, frozenset(serious))
+    cut_to = _kernels(target, runs, facts, kernels) if kernels is not None else None
+    apart = partition.excess(cut_to) if cut_to is not None else None
+    if apart is not None and verdict in {AGREE, EQUIVALENT}:
+        verdict, reason = INCONCLUSIVE, apart
     return Judgement(
         target,
         verdict,
@@ -72,7 +76,7 @@ def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
         evidence=told.joined(evidence, cut),
         # What made the verdict is to be explained, not what came before it and is tolerated.
         cause=_cause(target, runs, (serious or differing)[0], whole, kernels) if differing else None,
-        kernels=_kernels(target, runs, facts, kernels) if kernels is not None else None,
+        kernels=cut_to,
     )
 
 

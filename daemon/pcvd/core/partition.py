@@ -2,7 +2,8 @@
 schedule, and what they are linked to is run. Pure.
 
 A kernel that fails, or a target that can't be cut, is told; it is no difference, and leaves the verdict on
-the target in one piece as it is. What was not compared is never said to agree.
+the target in one piece as it is. What was not compared is never said to agree; nor does a target agree whose
+linked program computes something else than the whole one.
 """
 
 from __future__ import annotations
@@ -145,6 +146,28 @@ def _in_flight(target: str, run: Run) -> int:
         for begin, end in own
     ]
     return max(within, default=0)
+
+
+def lonely(target: str, run: Run) -> bool:
+    """Whether a concurrent run built the target's kernels one by one, with nothing going wrong."""
+    kernels = run.kernels_of(target)
+    failed = any(build.failure is not None for build in kernels)
+    concurrent = parse(run.schedule).overlap > 1
+    return concurrent and bool(kernels) and not failed and _in_flight(target, run) < _LEAST_OVERLAP
+
+
+def excess(told: Mapping[str, Any]) -> str | None:
+    """In which way the linked program computes something else than the whole one, by what is `told` of the
+    kernels; None where it is within tolerance, or where they were not compared.
+    """
+    if told["linked"] is None or told["linked"]["against_whole"]["within_tolerance"]:
+        return None
+    apart = told["linked"]["against_whole"]["max_abs"]
+    far = "differs, and how far is not known" if apart is None else f"is {apart:.3g} apart, beyond tolerance"
+    return (
+        f"what its kernels are linked to computes something else than the whole program: the output {far}"
+        " (if that is rounding, raise atol or rtol in pcv.toml)"
+    )
 
 
 # -- what is told ------------------------------------------------------------------------------------
