@@ -76,6 +76,15 @@ def test_the_explanation_has_a_node_for_each_kernel_that_differs():
         assert said in text
 
 
+def test_a_difference_of_kernels_alone_is_not_said_of_the_whole(status, target):
+    one = target(verdict="diverged", kernels=DIFFERS, first_stage="hlo", differing=["hlo", "output"])
+    one["evidence"]["schedules"]["threads:2"]["differing_stages"] = ["hlo", "output"]
+    one["cause"] = {"kind": "kernel", "kernel": "kernel_a", "text": "hlo of kernel_a differs"}
+    text = render(status(one), now=None)
+    assert "Under threads:2 the optimized HLO of its kernels differs, and after it the output." in text
+    assert "bits are equal" not in text
+
+
 @pytest.mark.parametrize("odd", [None, 3, [], {"differing": [1]}, {"linked": 2, "failure": []}])
 def test_nothing_odd_is_fatal(status, target, odd):
     render(status(target(kernels=odd)), now=None)

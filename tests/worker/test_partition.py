@@ -9,10 +9,12 @@ from pcvd.core.model import LINKED, TargetSpec
 MODEL = """
     import os
     import threading
+    import time
     from functools import partial
 
     import jax
     import jax.numpy as jnp
+    import numpy as np
     from jax.extend.core import Primitive
     from jax.interpreters import mlir
 
@@ -38,11 +40,23 @@ MODEL = """
     on_thread = of("on_thread", lambda: 2.0 + (threading.current_thread() is not threading.main_thread()))
     by_process = of("by_process", lambda: float(os.environ["PYTHONHASHSEED"]))
     broken = of("broken", fails)
+    slow = of("slow", lambda: time.sleep(600) or 1.0)
     deadly = of("deadly", lambda: os._exit(3))
 
     @partial(jax.jit, in_shardings=jax.sharding.SingleDeviceSharding(jax.devices()[0]))
     def placed(x, y):
         return x @ y
+
+    @partial(jax.jit, donate_argnums=0, static_argnames="times")
+    def mixed(x, key, scale, times, module):
+        activation, weights = module
+        noise = jax.random.normal(key, x.shape)
+        for _ in range(times):
+            x = jnp.sin(x @ weights) * scale + noise
+        return x, key
+
+    def mixed_args():
+        return jnp.ones((4, 4)), jax.random.key(0), 0.5, 3, (None, np.ones((4, 4), np.float32))
 
     def uncut(x, y):
         return x + y
@@ -54,8 +68,10 @@ def held(workshop):
     """The judgement of one round over a function of the model, and its runs."""
     workshop.write("partition.py", MODEL)
 
-    def hold(name, policy="ops", schedules=("serial", "threads:2"), **settings):
-        spec = TargetSpec(f"partition.py:{name}", ("f32[4,4]", "f32[4,4]"))
+    def hold(
+        name, policy="ops", schedules=("serial", "threads:2"), args=("f32[4,4]", "f32[4,4]"), **settings
+    ):
+        spec = TargetSpec(f"partition.py:{name}", args)
         record = workshop.hold(spec, schedules=schedules, partition=policy, **settings).record
         (judgement,) = record.judgements
         return judgement, record.runs
@@ -99,7 +115,7 @@ def test_a_kernel_that_depends_on_its_thread_diverges_though_the_whole_agrees(he
     assert [run.schedule for run in runs] == ["serial", "threads:2", "control"]
     assert judgement.output["bitwise"] is True
     assert judgement.cause["kind"] == "kernel"
-    assert (judgement.cause["file"], judgement.cause["line"]) == ("partition.py", 25)
+    assert (judgement.cause["file"], judgement.cause["line"]) == ("partition.py", 27)
     told = judgement.kernels
     assert told["verdict"] == "diverged"
     first, linked = told["differing"]
@@ -123,8 +139,19 @@ def test_a_kernel_that_fails_leaves_the_whole_its_verdict(held, name, schedules)
     told = judgement.kernels
     assert told["verdict"] == "inconclusive"
     assert told["linked"] is None
-    assert "partition.py:25: kernel_" in told["reason"]
+    assert "partition.py:27: kernel_" in told["reason"]
     assert told["failure"]["kind"] == ("crash" if name == "deadly" else "lower")
+
+
+def test_a_kernel_that_runs_past_the_deadline_leaves_the_whole_its_verdict(open_workshop):
+    with open_workshop(timeout_s=10.0) as shop:
+        shop.write("partition.py", MODEL)
+        spec = TargetSpec("partition.py:slow", ("f32[4,4]", "f32[4,4]"))
+        record = shop.hold(spec, schedules=("serial", "threads:2"), partition="ops").record
+    (judgement,) = record.judgements
+    assert judgement.verdict == "agree", judgement.reason
+    assert judgement.kernels["failure"]["kind"] == "deadline"
+    assert "partition.py:27: kernel_" in judgement.kernels["reason"]
 
 
 def test_a_cut_that_is_refused_leaves_the_whole_its_verdict(held):
@@ -133,6 +160,14 @@ def test_a_cut_that_is_refused_leaves_the_whole_its_verdict(held):
     assert judgement.kernels["verdict"] == "inconclusive"
     assert "can't be cut" in judgement.kernels["reason"]
     assert judgement.kernels["failure"]["file"] == "partition.py"
+
+
+def test_keys_scalars_static_and_donated_arguments_reach_the_linked_program(held):
+    judgement, _ = held("mixed", args="partition.py:mixed_args")
+    assert judgement.verdict in {"agree", "equivalent"}, judgement.reason
+    assert judgement.kernels["verdict"] in {"agree", "equivalent"}, judgement.kernels["reason"]
+    assert judgement.kernels["steps"] >= 3
+    assert judgement.kernels["linked"]["against_whole"]["within_tolerance"] is True
 
 
 def test_a_single_kernel_is_built_beside_its_copy(held):

@@ -133,6 +133,7 @@ class Conversation:
         self._cutting = False
         """All whole targets are built, and their kernels come."""
         self._at: dict[str, Kernel] = {}
+        """The kernel behind each key of what it is at."""
 
     async def hold(self) -> None:
         """Until the last report. Raises Stopped where the worker died or ran past a deadline."""

@@ -69,8 +69,11 @@ class _Cut:
         results = jax.tree.structure(self.origin.whole.traced.out_info)
 
         def call(*args: Any) -> Any:
-            arrays = [jax.device_put(jax.numpy.asarray(leaf), home) for leaf in jax.tree.leaves(args)]
-            return results.unflatten(program(arrays))
+            arrays = [
+                leaf if isinstance(leaf, jax.Array) else jax.numpy.asarray(leaf)
+                for leaf in jax.tree.leaves(args)
+            ]
+            return results.unflatten(program([jax.device_put(one, home) for one in arrays]))
 
         return call
 
