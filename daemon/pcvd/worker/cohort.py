@@ -74,7 +74,9 @@ class Cohort:
             self._report(place, product, artifacts[place])
         self._line.send(did="built", environment=describe(), pid=os.getpid())
         if self._job["partition"] != WHOLE and self._line.receive() is not None:
-            self._link(products)
+            if any(product.failure is None for product in products):
+                self._link(products)
+            self._line.send(did="linked")
 
     def _link(self, products: Sequence[Product]) -> None:
         """Build the targets once more, kernel by kernel."""
@@ -86,7 +88,6 @@ class Cohort:
             if product.failure is None
         ]
         Partition(self._line, self._job, self._collector, self._ledger).work(origins)
-        self._line.send(did="linked")
 
     def _load(self) -> None:
         for index, spec in enumerate(self._specs):
