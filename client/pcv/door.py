@@ -15,8 +15,11 @@ def compile_kernels(function: Callable[..., Any], *example_args: Any, **options:
         print(step.report)
         params = step(params, batch)
 
-    Takes what `pcvd.kernels.compile_kernels` takes, and is documented there.
+    Takes what `pcvd.kernels.compile_kernels` takes, and is documented there. Where no `cache` is named,
+    compiled kernels are kept in the project around the current folder, if pcv has been at work in one, and
+    taken from there; `cache=None` does without.
     """
     from pcvd import kernels
 
+    options.setdefault("cache", kernels.usual_cache())
     return kernels.compile_kernels(function, *example_args, **options)

@@ -144,6 +144,17 @@ def _parser() -> argparse.ArgumentParser:
     _target(history)
     history.add_argument("--limit", type=_limit, default=20, metavar="N", help="how many (default: 20)")
 
+    kernels = _verb(verbs, "kernels", _kernels, "how a target is cut into kernels, and which feeds which")
+    _target(kernels)
+    kernels.add_argument(
+        "--policy",
+        metavar="NAME",
+        help="auto, repeats, calls, ops or whole (default: `partition` in pcv.toml, else auto)",
+    )
+    picture = kernels.add_mutually_exclusive_group()
+    picture.add_argument("--dot", action="store_true", help="print a graph for Graphviz")
+    picture.add_argument("--svg", action="store_true", help="print a picture")
+
     _verb(verbs, "start", _start, "start the daemon in the background")
     _verb(verbs, "stop", _stop, "stop the daemon")
     _verb(verbs, "restart", _restart, "stop the daemon if one runs, and start one")
@@ -289,6 +300,12 @@ def _history(options: argparse.Namespace) -> int:
     from pcvctl import history
 
     return history.run(options)
+
+
+def _kernels(options: argparse.Namespace) -> int:
+    from pcvctl import kernels
+
+    return kernels.run(options)
 
 
 def _start(options: argparse.Namespace) -> int:

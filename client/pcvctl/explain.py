@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from pcvctl import Trouble, door, exits, inquiry, jsontext, project, rounds, table, terminal, tree
+from pcvctl import Trouble, door, exits, inquiry, jsontext, partition, project, rounds, table, terminal, tree
 from pcvctl.daemon import Daemon
 from pcvctl.standing import Standing
 from pcvctl.tree import Node
@@ -61,6 +61,7 @@ def show(found: dict[str, Any], now: float, width: int, *, color: bool, unicode:
         if stage.get("state") == "differs":
             _stage(root, stage, mapping(mapping(found.get("evidence")).get("schedules")))
     _outputs(root, found)
+    _kernels(root, mapping(found.get("kernels")))
     _quiet(root, found)
     for remark in texts(found.get("remarks")):
         root.add(f"note: {remark}", table.YELLOW)
@@ -141,6 +142,21 @@ def _apart(node: Node, run: str, apart: dict[str, Any]) -> None:
         one.add(f"{sample.get('index')}  {sample.get('left')}  became  {sample.get('right')}", quoted=True)
     for remark in texts(apart.get("remarks")):
         one.add(remark, table.YELLOW)
+
+
+def _kernels(root: Node, kernels: dict[str, Any]) -> None:
+    """The kernels that the target was cut into, those that differ each with where it does."""
+    if not kernels:
+        return
+    verdict = text(kernels.get("verdict"))
+    style = {"agree": table.DIM, "inconclusive": table.YELLOW, "equivalent": table.CYAN}
+    node = root.add(f"kernels: {partition.note(kernels)}", style.get(verdict, table.RED))
+    for one in map(mapping, items(kernels.get("differing"))):
+        below = node.add(partition.name(one))
+        for said in partition.details(one):
+            below.add(said)
+    if said := partition.linked(kernels):
+        node.add(said, table.DIM)
 
 
 def _quiet(root: Node, found: dict[str, Any]) -> None:

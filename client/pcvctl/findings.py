@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pcvctl import partition
 from pcvctl.standing import Standing
 from pcvctl.table import DIM, RED, YELLOW
 from pcvctl.values import figure, items, listed, mapping, number, text, texts
@@ -26,6 +27,8 @@ _STAGES = {
 }
 _TRACED = ("jaxpr", "stablehlo")
 _CONTROL = "control"
+_KERNEL = "kernel"
+"""The kind of a cause that is a kernel alone, and not the target in one piece."""
 
 # Causes that only tell what the paragraph says anyway: whether a second serial build differs as well.
 _UNEXPLAINED = ("", "schedule", "process", "run", "unknown")
@@ -65,6 +68,10 @@ def details(target: dict[str, Any], unicode: bool) -> Iterator[tuple[str, str]]:
     if _explains(cause):
         yield _cause(cause), style
         yield from ((remark, DIM) for remark in texts(cause.get("remarks")))
+    kernels = mapping(target.get("kernels"))
+    if told := partition.note(kernels):
+        yield told, YELLOW if text(kernels.get("verdict")) == "inconclusive" else DIM
+        yield from hint({"hint": partition.hint(kernels)}, unicode)
     if standing.fresh:
         yield from ((arrow(step, unicode), DIM) for step in _steps(target))
 
@@ -138,7 +145,10 @@ def _paragraph(target: dict[str, Any]) -> list[str]:
         controlled = _CONTROL in mapping(evidence.get("schedules"))
         blamed = not _explains(mapping(target.get("cause")))
         sentences = [*_diverged(first, stages, found), _controlled(found, controlled, blamed)]
-    return [*sentences, *_outputs(mapping(target.get("output")))]
+    output = mapping(target.get("output"))
+    if text(mapping(target.get("cause")).get("kind")) == _KERNEL and output.get("bitwise") is True:
+        return sentences  # of the target in one piece: what is linked of its kernels may have other bits
+    return [*sentences, *_outputs(output)]
 
 
 def _equivalent(stages: list[str], found: dict[str, list[str]]) -> str:
@@ -151,6 +161,8 @@ def _equivalent(stages: list[str], found: dict[str, list[str]]) -> str:
 def _first(target: dict[str, Any], stages: list[str]) -> str:
     """The first stage that differs, with its kernel where that is known and the cause does not tell."""
     cause = mapping(target.get("cause"))
+    if text(cause.get("kind")) == _KERNEL:
+        return f"{_named(stages[:1])} of its kernels"
     kernel = "" if _explains(cause) else text(cause.get("kernel"))
     return _named(stages[:1]) + (f" of the kernel {kernel}" if kernel else "")
 

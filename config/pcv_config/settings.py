@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "SettingsError", "TargetSetting", "load", "template"]
 
-# The daemon has its own list; nothing of the daemon is imported here, and a test holds the two together.
+# The daemon has its own lists; nothing of the daemon is imported here, and a test holds them together.
 STAGES = ("jaxpr", "stablehlo", "hlo", "llvm", "object", "executable", "output")
+POLICIES = ("auto", "repeats", "calls", "ops", "whole")
 _SERIAL = ("serial", "control")
 _POOL = re.compile(r"(?:threads|processes):([1-9][0-9]*)")
 _MOST_WORKERS = 64
@@ -56,6 +57,8 @@ class Settings:
     """`auto` (what JAX finds), `cpu` or `cuda`."""
     schedules: tuple[str, ...] = ("serial", "threads:2", "threads:4", "processes:2")
     """How targets are built; `serial` is what the others are compared with."""
+    partition: str = "whole"
+    """By which policy targets are cut into kernels as well; `whole`: they are not."""
     atol: float = 1e-6
     rtol: float = 1e-6
     seed: int = 0
@@ -282,6 +285,7 @@ _READERS: Mapping[str, Callable[[Table, str], Any]] = {
     "python": _python,
     "platform": lambda table, key: table.choice(key, ("auto", "cpu", "cuda")),
     "schedules": _schedules,
+    "partition": lambda table, key: table.choice(key, POLICIES),
     "atol": lambda table, key: table.number(key, 0, 1e9),
     "rtol": lambda table, key: table.number(key, 0, 1e9),
     "seed": lambda table, key: table.whole(key, 0, 2**32 - 1),

@@ -1,5 +1,6 @@
 """`pcvd serve --root DIR` is the daemon; `pcvd check --root DIR [TARGET …]` one round in the foreground,
-`pcvd ask --root DIR QUESTION` answers from the records. People use `pcvctl`.
+`pcvd ask --root DIR QUESTION` answers from the records, `pcvd kernels --root DIR TARGET` draws a cut. People
+use `pcvctl`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ def main() -> None:
             code = asyncio.run(app.daemon(root))
         elif arguments.verb == "ask":
             code = asyncio.run(app.ask(root, arguments.question, _print))
+        elif arguments.verb == "kernels":
+            code = asyncio.run(app.kernels(root, arguments.target, arguments.policy, _print))
         else:
             code = asyncio.run(
                 app.check(root, arguments.targets, _print, quiet=arguments.quiet, vary=arguments.vary)
             )
     except* PcvError as errors:
-        as_json = arguments.verb == "ask" or (arguments.verb == "check" and arguments.json)
+        as_json = arguments.verb in {"ask", "kernels"} or (arguments.verb == "check" and arguments.json)
         _complain(_flat(errors), as_json=as_json)
         code = _TROUBLE
     except* KeyboardInterrupt:
@@ -50,11 +53,15 @@ def _parser() -> argparse.ArgumentParser:
         ("serve", "watch the project and keep its verdicts"),
         ("check", "hold one round and print the status JSON"),
         ("ask", "answer one question about the records, in JSON"),
+        ("kernels", "tell how a target is cut into kernels, in JSON"),
     ):
         verb = verbs.add_parser(name, help=what)
         verb.add_argument("--root", default=".", help="the project's folder (default: this one)")
         if name == "ask":
             verb.add_argument("question", help="as at the door: explain?target=models/mlp.py:forward")
+        if name == "kernels":
+            verb.add_argument("--policy", help="where to cut (default: as pcv.toml says)")
+            verb.add_argument("target", help="as in models/mlp.py:forward")
         if name == "check":
             verb.add_argument("--json", action="store_true", help="say as JSON what is wrong, too")
             verb.add_argument("--quiet", action="store_true", help="no word about how far it is")

@@ -148,6 +148,28 @@ async def check(
     return exit_code(document)
 
 
+async def kernels(root: str, entry: str, policy: str | None, write: Callable[[dict[str, Any]], None]) -> int:
+    """Hand the document of how a target is cut into kernels to `write`, without a daemon; the exit code."""
+    task = asyncio.current_task()
+    received = interruptions(task.cancel if task else lambda: None)
+    settings = load(root)
+    prepare_state(root)
+    logs.configure(Path(places.state(root, "check.log")), terminal=logs.Terminal.NOTHING)
+    try:
+        async with Store.open(places.state(root, "pcv.sqlite")) as store:
+            service = _service(settings, store, _unpublished, eager=False)
+            async with asyncio.TaskGroup() as group:
+                working = group.create_task(service.run(watching=False))
+                document = await service.desk.cut(entry, policy)
+                working.cancel()
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        return 128 + received[0]
+    write(document)
+    return 0
+
+
 async def _round(root: str, entries: Sequence[str], *, quiet: bool, vary: Sequence[str]) -> dict[str, Any]:
     named(vary)  # before anything is built
     settings = load(root)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pcvd.barrier import Barrier
     from pcvd.board import Board
     from pcvd.changes import Changes
+    from pcvd.core.model import TargetSpec
     from pcvd.core.plan import Plan
     from pcvd.pulse import Pulse
     from pcvd.status import Status
@@ -47,9 +48,11 @@ class Desk:
         pulse: Pulse[Any],
         changes: Changes,
         barrier: Barrier,
+        cut: Callable[[TargetSpec, str | None], Awaitable[dict[str, Any]]],
     ) -> None:
+        """`cut` tells how a target is cut into kernels."""
         self._root, self._plan, self._board, self._store, self._pulse = root, plan, board, store, pulse
-        self._changes, self._barrier = changes, barrier
+        self._changes, self._barrier, self._cut = changes, barrier, cut
 
     def status(self, entries: Sequence[str] = ()) -> Status:
         """The status of `entries` or of all targets. Raises UsageError for unknown entries, and StoreGone
@@ -93,17 +96,19 @@ class Desk:
         """Have targets (None: all) built again, fresh or not; the targets concerned. Raises UsageError for
         unknown ones.
         """
-        known = entries is not None and all(self._plan.exists(entry) for entry in entries)
-        if not known:
-            await self.recovered()
-            # At once, where finding out what the model files declare can't make it exist.
-            self._check([entry for entry in entries or () if not await self._may_exist(entry)])
-            await self._until(lambda: not self._plan.discovering)
-            self._check(entries or ())
+        await self._declared(entries)
         wanted = tuple(entries) if entries is not None else tuple(spec.entry for spec in self._plan.targets)
         # Before the plan knows, waiting would end at once.
         await self._taken_in(events.Asked(wanted))
         return wanted
+
+    async def cut(self, entry: str, policy: str | None) -> dict[str, Any]:
+        """How a target is cut into kernels, by the settings' policy unless another one is named.
+
+        Raises UsageError for an unknown target or policy, TargetError where it can't be traced or cut.
+        """
+        await self._declared([entry])
+        return await self._cut(self._plan.spec(entry), policy)
 
     async def settled(
         self, entries: Sequence[str] | None = None, *, explained: bool = False, whole: bool = False
@@ -140,6 +145,16 @@ class Desk:
     def exists(self, entry: str) -> bool:
         """Whether a target of that name is declared."""
         return self._plan.exists(entry)
+
+    async def _declared(self, entries: Sequence[str] | None) -> None:
+        """Return once it is known that these targets (None: all there are) exist. Raises UsageError."""
+        if entries is not None and all(self._plan.exists(entry) for entry in entries):
+            return
+        await self.recovered()
+        # At once, where finding out what the model files declare can't make it exist.
+        self._check([entry for entry in entries or () if not await self._may_exist(entry)])
+        await self._until(lambda: not self._plan.discovering)
+        self._check(entries or ())
 
     def _check(self, entries: Sequence[str]) -> None:
         remembered = {spec.entry for spec in self._plan.remembered} if entries else set()

@@ -95,13 +95,13 @@ class Glance:
     ) -> list[Carried]:
         schedules = {SERIAL: 0, self._challenger: self._place}
         conference = Conference([one.name for one in schedules], decide)
+        partition = self._settings.partition
+        orders = [
+            Order.of(cohort, schedule, place, conference=conference, partition=partition)
+            for schedule, place in schedules.items()
+        ]
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    self._builders.carry_out(Order.of(cohort, schedule, place, conference=conference))
-                )
-                for schedule, place in schedules.items()
-            ]
+            tasks = [group.create_task(self._builders.carry_out(order)) for order in orders]
         return [task.result() for task in tasks]
 
     async def _judged(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pcvd.builders.protocol import Pair
 from pcvd.core.compare import differing_outputs, judge
 from pcvd.core.evidence import Facts
-from pcvd.core.model import OutputDelta, Read, source_key
+from pcvd.core.model import LINKED, OutputDelta, Read, source_key
+from pcvd.core.partition import leaves
 from pcvd.core.programs import digest_of
 from pcvd.store import RoundRecord
 
@@ -81,7 +82,10 @@ class Jury:
         deltas, unmeasured = await self._distances(gathered)
         digests, changed = await self.resolve(cohort, gathered.reads)
         unreadable = await asyncio.to_thread(self._unreadable, gathered.runs)
-        facts = Facts(self._settings.tolerate, deltas, changed, unreadable, unmeasured, alone=gathered.alone)
+        facts = Facts(
+            self._settings.tolerate, deltas, changed, unreadable, unmeasured, gathered.alone,
+            self._settings.partition, await self._linked(gathered),
+        )  # fmt: skip
         key, config = source_key(premises), digest_of(gathered.environment.get("config") or {})
         judgements = []
         for spec in cohort:
@@ -156,12 +160,29 @@ class Jury:
                 unmeasured.setdefault(entry, set()).add((pair.schedule, pair.other.name))
         return deltas, unmeasured
 
+    async def _linked(self, gathered: Gathered) -> dict[str, list[OutputDelta]]:
+        """Per target, how far the outputs of what its kernels are linked to are from those of the whole
+        program.
+        """
+        pairs = [
+            (spec.entry, Pair(LINKED, *found))
+            for spec in gathered.cohort
+            if spec.entry not in gathered.victims
+            for found in leaves(spec.entry, gathered.runs[0])
+        ]
+        deltas: dict[str, list[OutputDelta]] = {}
+        measured = await self._builders.measure([pair for _, pair in pairs])
+        for (entry, _), delta in zip(pairs, measured, strict=True):
+            if delta is not None:
+                deltas.setdefault(entry, []).append(delta)
+        return deltas
+
     def _unreadable(self, runs: Sequence[Run]) -> frozenset[str]:
         """Digests that the blob store cannot give back."""
         wanted = {
             digest
             for run in runs
-            for build in run.builds
+            for build in (*run.builds, *run.kernels)
             for artifact in build.artifacts
             for part in artifact.parts
             for digest in (part.raw, part.canonical)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
@@ -153,6 +153,15 @@ class Orders:
         task = self._under_way.get(number)
         if task is not None and task.cancel():
             self._abandoned.add(number)
+
+    async def cut(self, spec: TargetSpec, policy: str | None) -> dict[str, Any]:
+        """How a target is cut into kernels, by the settings' policy unless another one is named.
+
+        Raises PcvError where that can't be told.
+        """
+        builders = await self._ready()
+        usual = self._settings.partition if self._settings.partition != "whole" else "auto"
+        return {"target": spec.entry, **await builders.cut(spec, policy or usual)}
 
     async def _explained(self, order: events.Work, cohort: Sequence[TargetSpec]) -> Finished:
         try:

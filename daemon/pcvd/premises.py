@@ -42,7 +42,7 @@ versions = {"python": platform.python_version(), **versions}
 print(json.dumps({"versions": versions, "folders": [sys.executable, *folders]}))
 """
 
-_SETTINGS = ("paths", "platform", "schedules", "atol", "rtol", "seed", "tolerate", "env")
+_SETTINGS = ("paths", "platform", "schedules", "partition", "atol", "rtol", "seed", "tolerate", "env")
 _ASK_TIMEOUT_S = 60
 
 

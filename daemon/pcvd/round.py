@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pcvd.builders.protocol import Order
+from pcvd.core import partition
 from pcvd.core.compare import judge, lacking_overlap, wants_control
 from pcvd.core.evidence import Facts
 from pcvd.core.schedule import CONTROL, Schedule, parse, rotated
@@ -87,7 +88,8 @@ class Rounds:
     async def _carry_out(self, schedule: Schedule, challenger: int, gathered: Gathered) -> bool:
         """One schedule; whether the round can go on."""
         manner = USUAL if self._soak is None else soaking(schedule, self._soak)
-        order = Order.of(gathered.cohort, schedule, challenger, manner)
+        policy = self._settings.partition
+        order = Order.of(gathered.cohort, schedule, challenger, manner, partition=policy)
         carried = await self._builders.carry_out(order)
         for _ in range(_MORE_TRIES):
             lonely = _lonely(carried.run, order)
@@ -106,7 +108,7 @@ class Rounds:
         return True
 
     def _differs(self, gathered: Gathered) -> bool:
-        facts = Facts(self._settings.tolerate, {}, {})
+        facts = Facts(self._settings.tolerate, {}, {}, partition=self._settings.partition)
         return wants_control([judge(spec.entry, gathered.runs, facts) for spec in gathered.cohort])
 
 
@@ -130,4 +132,8 @@ def _lonely(run: Run, order: Order) -> list[str]:
     """
     if any(build.failure is not None for build in run.builds):
         return []
-    return [spec.entry for spec in order.cohort if lacking_overlap(run, spec.entry) is not None]
+    return [
+        spec.entry
+        for spec in order.cohort
+        if lacking_overlap(run, spec.entry) is not None or partition.lonely(spec.entry, run)
+    ]

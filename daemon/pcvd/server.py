@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pcvctl.render import render
 from pcvd import jsontext
-from pcvd.core.errors import PcvError, SetupError, UsageError
+from pcvd.core.errors import PcvError, SetupError, TargetError, UsageError
 from pcvd.core.variation import named
 from pcvd.desk import MOST_LISTED
 from pcvd.inquiry import QUESTIONS, Now
@@ -65,6 +65,7 @@ class Door:
             routes=[
                 Route("/v1/status", self.status),
                 Route("/v1/targets", self.targets),
+                Route("/v1/targets/{entry:path}/kernels", self.kernels),
                 Route("/v1/targets/{entry:path}", self.target),
                 *(Route(f"/v1/{question}", self.ask) for question in QUESTIONS),
                 Route("/v1/recheck", self.recheck, methods=["POST"]),
@@ -116,6 +117,11 @@ class Door:
         """One target's part of the status."""
         await self._desk.recovered()
         return _answer(self._desk.status([request.path_params["entry"]]))
+
+    async def kernels(self, request: Request) -> Response:
+        """How a target is cut into kernels; `?policy=` names another policy than the settings do."""
+        document = await self._desk.cut(request.path_params["entry"], request.query_params.get("policy"))
+        return Response(jsontext.encode(document), media_type="application/json")
 
     async def ask(self, request: Request) -> Response:
         """What the records tell of one target: its explanation, a difference, its history, a reproduction."""
@@ -249,7 +255,15 @@ def _whole(text: str | None, default: int, *, least: int = 40, largest: int = 40
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, PcvError)
     # 503: another life of this daemon will answer, at the same socket.
-    code = 404 if isinstance(error, UsageError) else 503 if isinstance(error, StoreGone) else 500
+    match error:
+        case UsageError():
+            code = 404
+        case TargetError():
+            code = 422
+        case StoreGone():
+            code = 503
+        case _:
+            code = 500
     return _trouble(error, code)
 
 

@@ -93,8 +93,9 @@ class Service:
         self._changes = Changes(settings.root, self._files)
         self._barrier = Barrier(places.state(settings.root, "cookies"))
         self.desk = Desk(
-            settings.root, self._plan, self._board, store, self._pulse, self._changes, self._barrier
-        )
+            settings.root, self._plan, self._board, store, self._pulse, self._changes, self._barrier,
+            self._orders.cut,
+        )  # fmt: skip
         self._declared = 0
         self._leisure = Leisure(time.monotonic(), soak=settings.soak)
 

@@ -135,6 +135,10 @@ def test_every_setting_arrives(load: Load, tmp_path: Path) -> None:
         ('schedules = ["serial", "control"]', '"schedules" has nothing to compare with serial'),
         ("schedules = []", '"schedules" is without "serial"'),
         ('schedules = ["serial", "threads:2", "threads:2"]', '"schedules" holds "threads:2" twice'),
+        (
+            'partition = "atuo"',
+            '"partition" is "atuo" (known: auto, repeats, calls, ops, whole)',
+        ),
         ('tolerate = ["lvm"]', 'unknown stage "lvm" (did you mean "llvm"?)'),
         ('tolerate = ["locations"]', 'unknown stage "locations" (known: jaxpr, stablehlo,'),
         ("env = 1", '"env" must be a table, but is a whole number (write it as [env])'),

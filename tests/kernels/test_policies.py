@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 import pcv
+from pcv_config import settings
 from pcvd.kernels.errors import CutRefused
-from pcvd.kernels.policies import cut
+from pcvd.kernels.policies import POLICIES, cut
 
 
 def uses(graph):
@@ -22,6 +23,10 @@ def uses(graph):
 def names(program, places):
     """The primitives before which it is cut."""
     return [program.equations[place].origin.primitive.name for place in places]
+
+
+def test_settings_know_the_same_policies():
+    assert sorted(settings.POLICIES) == sorted(POLICIES)
 
 
 def test_whole_is_one_kernel(shop, stack):

@@ -57,7 +57,8 @@ def test_every_table_and_column_has_a_comment_in_the_file(path):
             table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in tables
         }
     assert set(tables) == {
-        "environments", "targets", "dependencies", "rounds", "runs", "builds", "stages", "parts", "verdicts",
+        "environments", "targets", "dependencies", "rounds", "runs", "builds", "kernels", "stages", "parts",
+        "verdicts",
     }  # fmt: skip
     for table, sql in tables.items():
         assert re.match(rf"CREATE TABLE {table} \( -- \w.{{10,}}\n", sql), table
@@ -113,11 +114,18 @@ def schema(path: str) -> list[tuple[str, str]]:
         ).fetchall()
 
 
-@pytest.fixture
-def old(path, make):
-    """A store of version 1, which counted rounds in a column; one round was recorded in it."""
+@pytest.fixture(params=[1, 2])
+def old(path, make, request):
+    """A store of an older version, in which one round was recorded: version 1 counted rounds in a column,
+    and up to 2 there were no kernels.
+    """
     stored(path, lambda store: store.record(make.round("a.py:f")))
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE kernels")
+        connection.execute("PRAGMA user_version = 2")
+        connection.commit()
+        if request.param == 2:
+            return path
         tables = dict(connection.execute("SELECT name, sql FROM sqlite_schema"))
         columns = ", ".join(row[1] for row in connection.execute("PRAGMA table_info(verdicts)"))
         counted = "    streak      INTEGER NOT NULL, -- how many rounds in a row\n    checked_at "
@@ -149,7 +157,9 @@ def test_an_older_schema_is_brought_up_to_date_and_keeps_what_it_held(old, make,
 def test_an_older_schema_is_read_as_it_is(old):
     async def main():
         async with Store.reading(old) as store:
-            return [one.judgement.verdict for one in await store.verdicts("a.py:f")]
+            found = await store.verdicts("a.py:f")
+            assert len(await store.runs(found[0].round)) == 2
+            return [one.judgement.verdict for one in found]
 
     before = schema(old)
     assert asyncio.run(main()) == ["agree"]

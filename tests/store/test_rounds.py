@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pcvd.core.errors import StoreError
-from pcvd.core.model import STAGES, Artifact, Build, Failure, Judgement, Part, Run, TargetSpec
+from pcvd.core.model import STAGES, Artifact, Build, Failure, Judgement, Kernel, Part, Run, TargetSpec
 from pcvd.store import RoundRecord, Store
 
 TABLES = ("rounds", "runs", "builds", "stages", "parts", "dependencies", "verdicts")
@@ -43,11 +43,13 @@ BUILD = st.builds(
     Build, ENTRY, NUMBER, NUMBER, TEXT, NUMBER, NUMBER, NUMBER, compiling_ns=NUMBER, inputs=TEXT,
     artifacts=ARTIFACTS, failure=FAILURE, repeats=st.none() | st.booleans(),
 )  # fmt: skip
+KERNEL = st.builds(Kernel, TEXT, TEXT, TEXT, st.none() | TEXT, st.none() | NUMBER, NUMBER)
 ENVIRONMENT = st.dictionaries(TEXT, TEXT | NUMBER | st.booleans() | st.lists(TEXT, max_size=2), max_size=3)
 RUN = st.builds(
     Run, TEXT, st.lists(TEXT, max_size=3).map(tuple), st.lists(BUILD, max_size=3).map(tuple), TEXT, NUMBER,
     st.lists(NUMBER, max_size=3).map(tuple), st.lists(ENVIRONMENT, max_size=2).map(tuple),
     st.lists(TEXT, max_size=2).map(tuple),
+    st.lists(st.builds(dataclasses.replace, BUILD, kernel=KERNEL), max_size=2).map(tuple),
 )  # fmt: skip
 
 
@@ -84,21 +86,42 @@ def test_runs_come_back_as_they_were(tmp_path_factory, runs):
 @pytest.mark.parametrize(
     ("record", "stored"),
     [
-        (Run, "schedule order builds zygote hash_seed affinity environments culprits"),
+        (Run, "schedule order builds zygote hash_seed affinity environments culprits kernels"),
         (
             Build,
             (
                 "target copy worker thread began_ns lowered_ns compiling_ns ended_ns inputs artifacts failure"
-                " repeats"
+                " repeats kernel"
             ),
         ),
         (Artifact, "stage raw canonical parts absent"),
+        (Kernel, "name digest function file line uses"),
         (Part, "name raw canonical size label rules"),
     ],
 )
 def test_no_field_is_forgotten(record, stored):
     # A field added to the model needs a column, a place above, and a new schema version.
     assert {field.name for field in dataclasses.fields(record)} == set(stored.split())
+
+
+def test_builds_of_kernels_come_back_beside_those_of_targets(path, make):
+    kernel = Kernel("kernel_1234", "1234", "block", "m.py", 7, 24)
+    done = make.round("a.py:f")
+    runs = tuple(
+        dataclasses.replace(run, kernels=(dataclasses.replace(make.build("a.py:f", "k"), kernel=kernel),))
+        for run in done.runs
+    )
+
+    async def main():
+        async with Store.open(path) as store:
+            number = await store.record(dataclasses.replace(done, runs=runs))
+            assert await store.runs(number) == runs
+            held = {part.raw for part in runs[0].kernels[0].artifacts[0].parts}
+            assert held <= await store.referenced(1)
+            assert await store.prune(0) == 4
+            return await store.runs(number)
+
+    assert asyncio.run(main()) == ()
 
 
 def test_a_round_that_was_never_held_has_no_runs(path):

@@ -157,6 +157,27 @@ def test_a_compilation_cache_that_the_model_switches_on_feeds_no_build(workshop,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nor_do_kernels_that_a_model_links_while_it_is_imported_come_from_one(workshop):
+    workshop.write(
+        "linked.py",
+        """
+        import jax.numpy as jnp
+        import pcv
+
+        linked = pcv.compile_kernels(lambda x: jnp.tanh(x @ x) @ x, jnp.ones((4, 4)), policy="ops")
+        held = linked(jnp.ones((4, 4)))
+        assert linked.report.cached == 0
+
+        def model(x):
+            return x * held
+        """,
+    )
+    for _ in range(2):
+        (build,) = workshop.built(TargetSpec("linked.py:model", ("f32[4,4]",)))
+        assert build.failure is None
+    assert not workshop.path(".pcv", "kernels").exists()
+
+
 def test_an_edit_of_the_same_size_within_the_same_second_is_seen(workshop):
     text = "def model(x):\n    return x + {}\n"
     path = workshop.write("quick.py", text.format("0.1"))

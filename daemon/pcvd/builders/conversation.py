@@ -4,6 +4,7 @@ early.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,10 @@ import msgspec
 
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
 from pcvd.core.frames import reported
-from pcvd.core.model import Build, Failure, Read
+from pcvd.core.model import LINKED, WHOLE, Build, Failure, Kernel, Read
 from pcvd.core.programs import Program
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterable
 
     from pcv_config.settings import Settings
@@ -35,6 +35,23 @@ class Stopped(Exception):
     """An order cannot go on; its progress says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Barriers:
+    """Where the workers of an order wait for each other: all loaded, all lowered, the first builds begun, all
+    whole targets built.
+    """
+
+    loaded: asyncio.Barrier
+    lowered: asyncio.Barrier
+    begun: asyncio.Barrier
+    built: asyncio.Barrier
+
+    @staticmethod
+    def among(workers: int) -> Barriers:
+        """The barriers of so many workers."""
+        return Barriers(*(asyncio.Barrier(workers) for _ in range(4)))
+
+
 @dataclass(slots=True)
 class Progress:
     """What is known of an order while its workers are at it."""
@@ -50,6 +67,8 @@ class Progress:
     """Installed modules that the targets imported."""
     cpu_s: float = 0.0
     """Processor time of the builds, of all workers together."""
+    kernels: list[Build] = field(default_factory=list)
+    """Builds of the kernels that targets are cut into."""
     culprits: dict[int, Failure] = field(default_factory=dict)
     """Targets, by their index in the cohort, that a worker died or ran out of time over."""
 
@@ -105,32 +124,36 @@ class Conversation:
         worker: Worker,
         progress: Progress,
         share: int,
-        barriers: tuple[asyncio.Barrier, asyncio.Barrier, asyncio.Barrier],
+        barriers: Barriers,
         settings: Settings,
         *,
         together: bool,
     ) -> None:
         self._worker, self._progress, self._share = worker, progress, share
-        self._loaded, self._lowered, self._begun = barriers
+        self._barriers = barriers
         self._timeout_s, self._root, self._together = settings.timeout_s, settings.root, together
         self._busy: dict[str, tuple[int, float]] = {}
         """What the worker is at: the target's index, and since when."""
+        self._cutting = False
+        """All whole targets are built, and their kernels come."""
+        self._at: dict[str, Kernel] = {}
+        """The kernel behind each key of what it is at."""
 
     async def hold(self) -> None:
         """Until the last report. Raises Stopped where the worker died or ran past a deadline."""
-        while True:
+        over = False
+        while not over:
             try:
                 message = await self._worker.receive(self._remaining())
             except WorkerDied as death:
-                raise self._stop(
-                    self._suspects(), "crash", str(death), _CRASH_HINT, self._worker.output()
-                ) from None
+                self._end(self._suspects(), "crash", str(death), _CRASH_HINT, self._worker.output())
+                return
             except Overdue:
                 stacks = await self._worker.where()
                 text = f"ran past its deadline of {self._timeout_s:g} s"
-                raise self._stop(self._late(), "deadline", text, _DEADLINE_HINT, stacks) from None
-            if await self._take(message):
+                self._end(self._late(), "deadline", text, _DEADLINE_HINT, stacks)
                 return
+            over = self._take_kernel(message) if self._cutting else await self._take(message)
 
     async def _take(self, message: dict[str, Any]) -> bool:
         """Take in one message; whether it was the last."""
@@ -139,7 +162,7 @@ class Conversation:
                 self._busy = {"load": (message["target"], time.monotonic())}
             case "loaded":
                 self._busy.clear()
-                await self._loaded.wait()
+                await self._barriers.loaded.wait()
                 await self._worker.send(do="go")
             case "lowered":
                 self._busy.clear()
@@ -151,7 +174,7 @@ class Conversation:
                 self._busy.pop(f"build {message['build']}", None)
                 if self._together:
                     self._together = False
-                    await self._begun.wait()
+                    await self._barriers.begun.wait()
                     await self._worker.send(do="open")
             case "lowering done" | "collected":
                 self._busy.pop(f"build {message['build']}", None)
@@ -162,15 +185,37 @@ class Conversation:
                 self._progress.environments.append(message["environment"])
                 self._progress.brought |= dict.fromkeys(message["brought"])
                 self._progress.cpu_s += message["cpu_s"]
-                return True
+                return not await self._cuts()
         return False
+
+    def _take_kernel(self, message: dict[str, Any]) -> bool:
+        """Take in one message on the kernels of targets; whether it was the last."""
+        match message["did"]:
+            case "kernel":
+                target = self._progress.order.slots[message["build"]].target
+                self._busy[message["key"]] = (target, time.monotonic())
+                self._at[message["key"]] = msgspec.convert(message["kernel"], Kernel)
+            case "kernel done":
+                self._busy.pop(message["key"], None)
+            case "kernel report":
+                self._progress.kernels.append(msgspec.convert(message["report"], Build))
+        return bool(message["did"] == "linked")
+
+    async def _cuts(self) -> bool:
+        """Whether kernels are to be built as well; then all workers begin together."""
+        if self._progress.order.partition == WHOLE:
+            return False
+        await self._barriers.built.wait()
+        self._cutting = True
+        await self._worker.send(do="cut")
+        return True
 
     async def _confer(self, message: dict[str, Any]) -> None:
         """Everything is lowered: find out what is worth compiling, and have that built."""
         progress, conference = self._progress, self._progress.order.conference
         assert conference is not None
         progress.note_lowered(message)
-        await self._lowered.wait()
+        await self._barriers.lowered.wait()
         wanted = await conference.meet(progress.order.name, progress.lowered)
         progress.order = progress.order.only(wanted)
         mine = progress.mine(self._share)
@@ -194,6 +239,19 @@ class Conversation:
             target for target, since in self._busy.values() if now - since >= self._timeout_s
         } or self._suspects()
 
-    def _stop(self, suspects: set[int], kind: str, message: str, hint: str, output: str) -> Stopped:
-        self._progress.blame(suspects, kind, message, hint, output, self._root)
-        return Stopped()
+    def _end(self, suspects: set[int], kind: str, message: str, hint: str, output: str) -> None:
+        """The worker has ended early. Raises Stopped, unless all whole targets were built: then what it came
+        to in their kernels is all that is lost.
+        """
+        if not self._cutting:
+            self._progress.blame(suspects, kind, message, hint, output, self._root)
+            raise Stopped from None
+        for target in suspects:
+            entry = self._progress.order.cohort[target].entry
+            at = [self._at[key] for key, (index, _) in self._busy.items() if index == target]
+            kernel = at[0] if len(at) == 1 else Kernel(LINKED)
+            text = f"{', '.join(one.name for one in at) or 'its kernels'}: {message}"
+            failure = Failure(kind, text, kernel.file, kernel.line, hint, output)
+            self._progress.kernels.append(
+                Build(entry, 0, self._worker.pid, "", 0, 0, 0, failure=failure, kernel=kernel)
+            )

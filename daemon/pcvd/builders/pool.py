@@ -17,12 +17,13 @@ import msgspec
 import structlog
 
 from pcv_config import places
-from pcvd.builders.conversation import Conversation, Progress, Stopped
+from pcv_config.settings import POLICIES
+from pcvd.builders.conversation import Barriers, Conversation, Progress, Stopped
 from pcvd.builders.protocol import Carried, Discovery, Order, Pair
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
 from pcvd.builders.zygotes import Zygotes, can_fork, hash_seed, worker_environment
-from pcvd.core.errors import SetupError
-from pcvd.core.model import OutputDelta, Problem, Read, Run, TargetSpec
+from pcvd.core.errors import SetupError, TargetError, UsageError
+from pcvd.core.model import Failure, OutputDelta, Problem, Read, Run, TargetSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -107,6 +108,26 @@ class LocalPool:
             msgspec.convert(answer["reads"], dict[str, tuple[Read, ...]]),
         )
 
+    async def cut(self, spec: TargetSpec, policy: str) -> dict[str, Any]:
+        """How a policy cuts a target into kernels. Raises UsageError and TargetError."""
+        if policy not in POLICIES:
+            raise UsageError(f'there is no policy "{policy}"', hint=f"there are {', '.join(POLICIES)}")
+        job = {"do": "cut", "target": asdict(spec), "policy": policy, "seed": self._settings.seed}
+        try:
+            async with self._worker("reference") as worker:
+                await worker.send(**job, **self._surroundings(self._scratch))
+                answer = await worker.receive(self._settings.timeout_s)
+        except WorkerDied as death:
+            raise TargetError(f"while it was cut, {death}", file=spec.path) from None
+        except Overdue:
+            limit = f"cutting it ran past {self._settings.timeout_s:g} s"
+            raise TargetError(limit, file=spec.path, hint="timeout_s in pcv.toml") from None
+        if "failure" in answer:
+            failure = msgspec.convert(answer["failure"], Failure)
+            raise TargetError(failure.message, file=failure.file, line=failure.line, hint=failure.hint)
+        document: dict[str, Any] = answer["document"]
+        return document
+
     async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta | None]:
         """How far the leaves of each pair are apart: arithmetic on arrays, which only workers can do. What is
         known of the others stands where one cannot be read, or takes too long.
@@ -136,7 +157,7 @@ class LocalPool:
         progress = Progress(order)
         scratch = self._scratch / f"order-{self._orders:06d}"
         self._orders += 1
-        barriers = (asyncio.Barrier(len(shares)), asyncio.Barrier(len(shares)), asyncio.Barrier(len(shares)))
+        barriers = Barriers.among(len(shares))
         try:
             async with asyncio.TaskGroup() as group:
                 for share in shares:
@@ -158,7 +179,7 @@ class LocalPool:
         share: int,
         progress: Progress,
         scratch: Path,
-        barriers: tuple[asyncio.Barrier, asyncio.Barrier, asyncio.Barrier],
+        barriers: Barriers,
     ) -> None:
         """One worker's part of an order, from its job to its last report. Raises Stopped where it could
         not finish.
@@ -178,6 +199,8 @@ class LocalPool:
                 until=manner.until,
                 detail=manner.detail,
                 without=manner.without,
+                partition=order.partition,
+                turn=None if order.schedule.serial else order.challenger + share,
                 idle=manner.idle,
                 **self._surroundings(scratch / str(share), elsewhere=manner.elsewhere),
             )
@@ -259,6 +282,7 @@ def _carried(progress: Progress) -> Carried:
         affinity=tuple(environments[0]["affinity"]) if environments else (),
         environments=environments,
         culprits=tuple(build.target for build in failed),
+        kernels=tuple(progress.kernels),
     )
     reads = {target: tuple(found) for target, found in progress.reads.items()}
     return Carried(run, reads, progress.cpu_s)

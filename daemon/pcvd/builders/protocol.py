@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pcvd.core.model import WHOLE
 from pcvd.core.schedule import Schedule, Slot, arrange
 from pcvd.core.variation import USUAL, Manner, Probe
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 class Order:
     """Load `cohort`, and build it as `slots` say, under `schedule`; `name` is what the run is called.
 
-    With a `conference` everything is lowered first, and only what that names is compiled.
+    With a `conference` everything is lowered first, and only what that names is compiled. `partition` is the
+    policy by which targets are cut, and their kernels built as well.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Order:
     manner: Manner = USUAL
     challenger: int = 0
     conference: Conference | None = field(default=None, compare=False)
+    partition: str = WHOLE
 
     @staticmethod
     def of(
@@ -37,12 +40,13 @@ class Order:
         challenger: int,
         manner: Manner = USUAL,
         conference: Conference | None = None,
+        partition: str = WHOLE,
     ) -> Order:
         """`cohort` under `schedule`; `challenger` counts the challengers of the round from zero (it decides
         the order).
         """
         slots = tuple(arrange(schedule, len(cohort), challenger))
-        return Order(schedule.name, tuple(cohort), schedule, slots, manner, challenger, conference)
+        return Order(schedule.name, tuple(cohort), schedule, slots, manner, challenger, conference, partition)
 
     def only(self, entries: Collection[str]) -> Order:
         """The same schedule over these of the cohort's targets, all of them early; the others are loaded,
@@ -116,6 +120,12 @@ class Builders(Protocol):
 
     async def discover(self, files: Sequence[str]) -> Discovery:
         """Import `files` (relative to the root) in a fresh worker and tell what they declare."""
+
+    async def cut(self, spec: TargetSpec, policy: str) -> dict[str, Any]:
+        """How a policy cuts a target into kernels, in plain values, as `pcvd.kernels.document` tells it.
+
+        Raises UsageError for an unknown policy, TargetError where the target can't be traced or cut.
+        """
 
     async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta | None]:
         """How far the leaves of each pair are apart; None where that could not be found out."""

@@ -13,12 +13,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core import evidence as told
+from pcvd.core import partition
 from pcvd.core.evidence import Facts, differing_stages, unreadable
 from pcvd.core.model import REQUIRED_STAGES, STAGES, Build, Failure, Judgement, Part, Run
 from pcvd.core.schedule import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pcvd.core.partition import Comparison
 
 AGREE, EQUIVALENT, DIVERGED, UNSTABLE, INCONCLUSIVE = (
     "agree",
@@ -43,16 +46,25 @@ def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
         return Judgement(target, INCONCLUSIVE, obstacle, evidence=evidence, failure=failure)
 
     reference = runs[0].of(target)[0]
-    found = {run.schedule: differing_stages(reference, run.of(target)) for run in runs[1:]}
+    whole = {run.schedule: differing_stages(reference, run.of(target)) for run in runs[1:]}
     if any(build.repeats is False for run in runs for build in run.of(target)):
-        found["repeat"] = ("output",)
-    differing = tuple(stage for stage in STAGES if any(stage in stages for stages in found.values()))
+        whole["repeat"] = ("output",)
+    kernels = partition.compare(target, runs, facts)
+    cut = kernels.found() if kernels is not None else {}
+    found = {name: _stages([whole.get(name, ()), cut.get(name, ())]) for name in {**whole, **cut}}
+    differing = _stages(found.values())
     within = told.within_tolerance(target, runs, facts)
+    if within and any("output" in stages for stages in cut.values()):
+        within = False  # what is linked may differ by nothing at all
     serious = tuple(_not_tolerated(differing, facts, within=within is True))
     if within is None and serious == ("output",) and "output" in facts.tolerate:
         obstacle = "its outputs differ, and how far they are apart could not be measured"
         return Judgement(target, INCONCLUSIVE, obstacle, evidence=evidence)
     verdict, reason = _decide(found, frozenset(serious))
+    cut_to = _kernels(target, runs, facts, kernels) if kernels is not None else None
+    apart = partition.excess(cut_to) if cut_to is not None else None
+    if apart is not None and verdict in {AGREE, EQUIVALENT}:
+        verdict, reason = INCONCLUSIVE, apart
     return Judgement(
         target,
         verdict,
@@ -60,11 +72,43 @@ def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
         first_stage=differing[0] if differing else None,
         differing=differing,
         stages=told.digests(target, runs, reference),
-        output=told.outputs(target, runs, "output" in differing, facts),
-        evidence=evidence,
+        output=told.outputs(target, runs, "output" in _stages(whole.values()), facts),
+        evidence=told.joined(evidence, cut),
         # What made the verdict is to be explained, not what came before it and is tolerated.
-        cause=told.cause(reference, runs, target, (serious or differing)[0]) if differing else None,
+        cause=_cause(target, runs, (serious or differing)[0], whole, kernels) if differing else None,
+        kernels=cut_to,
     )
+
+
+def _stages(found: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """All stages that are in some of `found`, first to last."""
+    some = {stage for stages in found for stage in stages}
+    return tuple(stage for stage in STAGES if stage in some)
+
+
+def _cause(
+    target: str,
+    runs: Sequence[Run],
+    stage: str,
+    whole: Mapping[str, tuple[str, ...]],
+    kernels: Comparison | None,
+) -> dict[str, Any] | None:
+    """What is known at once of a difference: of the target in one piece, if that differs at the stage."""
+    difference = kernels.first(stage) if kernels is not None else None
+    if difference is None or any(stage in stages for stages in whole.values()):
+        return told.cause(runs[0].of(target)[0], runs, target, stage)
+    return partition.cause(difference, stage)
+
+
+def _kernels(target: str, runs: Sequence[Run], facts: Facts, kernels: Comparison) -> dict[str, Any]:
+    """What is told of a target's kernels, with a verdict on them by the same rules."""
+    found = kernels.found()
+    serious = frozenset(_not_tolerated(_stages(found.values()), facts, within=False))
+    built = {run.schedule: found.get(run.schedule, ()) for run in runs[1:]}
+    verdict, reason = _decide(built | found, serious)
+    if kernels.obstacle is not None:
+        verdict, reason = INCONCLUSIVE, kernels.obstacle
+    return partition.document(target, runs, facts, kernels, verdict, reason)
 
 
 def wants_control(judgements: Sequence[Judgement]) -> bool:

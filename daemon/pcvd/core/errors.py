@@ -24,6 +24,10 @@ class SetupError(PcvError):
     """
 
 
+class TargetError(PcvError):
+    """A target can't be built or cut: its own code, or what it asks for, is in the way."""
+
+
 class StoreError(PcvError):
     """The database or the stored artifacts can't be read or written."""
 

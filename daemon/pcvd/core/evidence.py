@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcvd.core import distances
 from pcvd.core.kernel import kernel_of
-from pcvd.core.model import BY_TYPE, LOCATIONS, STAGES, Build, OutputDelta, Part, Run
+from pcvd.core.model import BY_TYPE, LOCATIONS, STAGES, WHOLE, Build, OutputDelta, Part, Run
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,7 +21,9 @@ class Facts:
     target. `changed`: per target, the files it read that were edited while it was built. `unreadable`:
     digests of artifacts that the store could not give back. `unmeasured`: per target, the differing output
     leaves (schedule, path) that could not be measured. `alone`: the runs were made one after another, and
-    nothing else meanwhile, so that their times say something.
+    nothing else meanwhile, so that their times say something. `partition`: the policy by which targets were
+    cut as well; `linked`: per target, distances of the output leaves of the program linked of its kernels
+    from those of the whole one.
     """
 
     tolerate: tuple[str, ...]
@@ -30,6 +32,8 @@ class Facts:
     unreadable: frozenset[str] = frozenset()
     unmeasured: Mapping[str, Collection[tuple[str, str]]] = field(default_factory=dict)
     alone: bool = True
+    partition: str = WHOLE
+    linked: Mapping[str, Sequence[OutputDelta]] = field(default_factory=dict)
 
 
 def differing_stages(reference: Build, builds: Sequence[Build]) -> tuple[str, ...]:
@@ -111,16 +115,17 @@ def outputs(target: str, runs: Sequence[Run], differs: bool, facts: Facts) -> di
     measured = {(delta.schedule, delta.path) for delta in deltas} - failed
     return {
         "bitwise": False,
-        "max_abs": _largest([delta.max_abs for delta in deltas]),
-        "max_rel": _largest([delta.max_rel for delta in deltas]),
-        "max_ulps": _largest([delta.max_ulps for delta in deltas]),
+        "max_abs": largest([delta.max_abs for delta in deltas]),
+        "max_rel": largest([delta.max_rel for delta in deltas]),
+        "max_ulps": largest([delta.max_ulps for delta in deltas]),
         "within_tolerance": within_tolerance(target, runs, facts) is True,
         "unmeasured": len({path for _, path in {*unequal_leaves(target, runs)} - measured}),
         **distances.kept(deltas),
     }
 
 
-def _largest(values: Sequence[float | None]) -> float | None:
+def largest(values: Sequence[float | None]) -> float | None:
+    """The largest of those that are known; None where none is."""
     known = [value for value in values if value is not None]
     return max(known) if known else None
 
@@ -136,6 +141,20 @@ def evidence(target: str, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
         "rules": _rules(target, runs),
         "named_by_type": max((_named_by_type(build) for build in references), default=0),
     }
+
+
+def joined(evidence: dict[str, Any], found: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """`evidence`, with what was `found` to differ beside targets in one piece: per schedule, the stages."""
+    schedules = dict(evidence["schedules"])
+    for name, stages in found.items():
+        if name in schedules and stages:
+            one = schedules[name]
+            differing = {*one["differing_stages"], *stages}
+            schedules[name] = one | {
+                "identical_stages": [stage for stage in one["identical_stages"] if stage not in differing],
+                "differing_stages": [stage for stage in STAGES if stage in differing],
+            }
+    return evidence | {"schedules": schedules}
 
 
 def _named_by_type(build: Build) -> int:
@@ -167,7 +186,7 @@ def _schedule_evidence(target: str, run: Run, reference: Run, facts: Facts) -> d
         ],
         "differing_stages": list(differing),
         "output_bitwise": comparable and "output" not in differing,
-        "max_abs": 0.0 if comparable and "output" not in differing else _largest(deltas),
+        "max_abs": 0.0 if comparable and "output" not in differing else largest(deltas),
         "affinity": list(run.affinity),
         "stored": {
             "artifacts": sum(len(artifact.parts) for build in builds for artifact in build.artifacts),

@@ -126,6 +126,30 @@ class Failure:
         return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
 
 
+WHOLE = "whole"
+"""The policy that does not cut."""
+
+LINKED = "linked"
+"""The name of what all kernels of a target make, put together again: it has an output alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What a build is of, where it is not of a whole target: one of the kernels that it was cut into, each of
+    which is built once, or all of them, linked.
+
+    `name` and `digest` tell equal programs from others; `function`, `file` (relative to the root where it
+    lies under it) and `line` say where it comes from. `uses` counts the steps in which it runs.
+    """
+
+    name: str
+    digest: str = ""
+    function: str = ""
+    file: str | None = None
+    line: int | None = None
+    uses: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """One target built once under one schedule.
@@ -148,6 +172,8 @@ class Build:
     failure: Failure | None = None
     repeats: bool | None = None
     compiling_ns: int = 0
+    kernel: Kernel | None = None
+    """The part of the target that this is a build of; None: all of it, in one piece."""
 
     def artifact(self, stage: str) -> Artifact | None:
         """The artifact at `stage`, or None where the build never came that far."""
@@ -173,6 +199,12 @@ class Run:
     environments: tuple[dict[str, Any], ...]
     culprits: tuple[str, ...] = ()
     """Targets in flight when a worker died or ran past a deadline: the others of the run are innocent."""
+    kernels: tuple[Build, ...] = ()
+    """Where targets were cut as well: the builds of their kernels, and what these are linked to."""
+
+    def kernels_of(self, target: str) -> tuple[Build, ...]:
+        """The builds of the kernels of `target`, and of what they are linked to, copies included."""
+        return tuple(build for build in self.kernels if build.target == target)
 
     def of(self, target: str) -> tuple[Build, ...]:
         """The builds of `target`, copies included."""
@@ -181,11 +213,15 @@ class Run:
     def joined(self, later: Run) -> Run:
         """This run and a later one of the same schedule, as one: copies are counted on."""
         built = Counter(build.target for build in self.builds)
-        more = tuple(replace(build, copy=build.copy + built[build.target]) for build in later.builds)
+        more, kernels = (
+            tuple(replace(build, copy=build.copy + built[build.target]) for build in builds)
+            for builds in (later.builds, later.kernels)
+        )
         return replace(
             self,
             order=(*self.order, *later.order),
             builds=(*self.builds, *more),
+            kernels=(*self.kernels, *kernels),
             environments=(*self.environments, *later.environments),
             culprits=(*self.culprits, *later.culprits),
         )
@@ -370,3 +406,5 @@ class Judgement:
     evidence: dict[str, Any] = field(default_factory=dict)
     cause: dict[str, Any] | None = None
     failure: Failure | None = None
+    kernels: dict[str, Any] | None = None
+    """How the kernels compare that the target was cut into; None where it was not."""

@@ -121,6 +121,7 @@ def target(entry: str, judgement: Judgement | None, checked_at: str | None) -> d
         "output": found.output,
         "evidence": found.evidence or {"rounds": 0, "schedules": {}},
         "cause": found.cause,
+        "kernels": found.kernels,
         "failure": None if found.failure is None else asdict(found.failure),
         "checked_at": checked_at,
     }

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core.compare import AGREE, EQUIVALENT, GRAVITY, INCONCLUSIVE
+from pcvd.core.partition import CAUSE
 from pcvd.core.schedule import SERIAL
 
 if TYPE_CHECKING:
@@ -28,9 +29,11 @@ def settle(judgement: Judgement, missing: Sequence[str]) -> Judgement:
 
 
 def puzzling(judgement: Judgement) -> bool:
-    """Whether it differs, and nobody has looked into why. A run that contradicts itself needs no looking."""
+    """Whether it differs, and nobody has looked into why. A run that contradicts itself needs no looking, and
+    for a kernel that alone differs there are no variations.
+    """
     cause = judgement.cause
-    return cause is not None and not (cause.get("evidence") or cause["kind"] == "run")
+    return cause is not None and not (cause.get("evidence") or cause["kind"] in {"run", CAUSE})
 
 
 def inherit(judgement: Judgement, earlier: Judgement) -> Judgement:
@@ -38,7 +41,8 @@ def inherit(judgement: Judgement, earlier: Judgement) -> Judgement:
     sources and differed alike.
     """
     alike = same_sources(judgement, earlier) and _shape(judgement) == _shape(earlier)
-    return replace(judgement, cause=earlier.cause) if alike and not puzzling(earlier) else judgement
+    known = alike and puzzling(judgement) and not puzzling(earlier)
+    return replace(judgement, cause=earlier.cause) if known else judgement
 
 
 def varied(judgement: Judgement, cause: dict[str, Any]) -> Judgement:

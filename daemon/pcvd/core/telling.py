@@ -10,6 +10,7 @@ from pcvd.core.case import DIFFERS, IDENTICAL, kernel_of
 from pcvd.core.cause import counted
 from pcvd.core.compare import AGREE, INCONCLUSIVE
 from pcvd.core.model import STAGES, TRACED
+from pcvd.core.partition import CAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -80,6 +81,8 @@ def _what(case: Case) -> Iterator[str]:
 
 def _first(case: Case, stage: str) -> str:
     cause = case.judgement.cause or {}
+    if cause.get("kind") == CAUSE and case.state(stage) != DIFFERS:
+        return f"of its kernels {cause['text']}"
     # Of schedules, not of variations: those are told as evidence of the cause.
     judged = case.judgement.evidence.get("schedules") or {}
     states = {name: state for name, state in case.states(stage).items() if name in judged or not judged}
@@ -150,7 +153,7 @@ def _where(cause: Mapping[str, Any]) -> str | None:
 def _why(case: Case) -> Iterator[str]:
     cause = case.judgement.cause or {}
     text, told = cause.get("headline") or cause.get("text"), counts(cause.get("evidence"))
-    if text:
+    if text and cause.get("kind") != CAUSE:  # which is said already
         yield str(text)
     if told:
         yield f"it {told}"
@@ -177,7 +180,9 @@ def _do(case: Case) -> Iterator[str]:
         yield f"{cause['workaround']} avoids it"
     if cause.get("hint"):
         yield str(cause["hint"])
-    if first is None or case.pruned:
+    if cause.get("kind") == CAUSE:
+        yield f"`pcvctl kernels {case.target}` draws what it was cut into"
+    if first is None or case.pruned or cause.get("kind") == CAUSE:
         return
     yield f"`pcvctl diff {case.target}` shows the difference in full"
     if first in (*_COMPILED, *TRACED):

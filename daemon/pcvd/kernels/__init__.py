@@ -21,8 +21,10 @@ from pcvd.kernels.errors import (
     WrongArguments,
 )
 from pcvd.kernels.library import LinkedFunction, compile_kernels, cut_jaxpr, cut_traced
+from pcvd.kernels.shelf import FolderCache
+from pcvd.kernels.shelf import usual as usual_cache
 
 __all__ = [
-    "CompilerDied", "CutRefused", "KernelFailed", "LinkedFunction", "NoSuchCut", "NotTraceable",
-    "WrongArguments", "compile_kernels", "cut_jaxpr", "cut_traced", "document",
+    "CompilerDied", "CutRefused", "FolderCache", "KernelFailed", "LinkedFunction", "NoSuchCut",
+    "NotTraceable", "WrongArguments", "compile_kernels", "cut_jaxpr", "cut_traced", "document", "usual_cache",
 ]  # fmt: skip

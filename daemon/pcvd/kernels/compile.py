@@ -32,7 +32,7 @@ class Cache(Protocol):
     """Compiled kernels by their content. Both may be called from several threads."""
 
     def get(self, key: str) -> bytes | None:
-        """What was put under this key, if it is still there."""
+        """What was put under this key, if it is still there. What it raises is a note, and no more."""
 
     def put(self, key: str, executable: bytes) -> None:
         """Keep a serialized executable. It is code: only what this user put there may come back."""
@@ -127,12 +127,13 @@ class _Task:
     def run(self, compilers: Compilers) -> Built:
         """Take it from the cache, or else compile it and put it there."""
         began = time.perf_counter()
-        held = self.cache.get(self.key) if self.cache is not None else None
         note = self.note
-        if held is not None:
+        if self.cache is not None:
             try:
-                compiled = portable.load(held, self.kernel, self.device)
-                return Built(self.kernel, compiled, time.perf_counter() - began, "cache")
+                held = self.cache.get(self.key)
+                if held is not None:
+                    compiled = portable.load(held, self.kernel, self.device)
+                    return Built(self.kernel, compiled, time.perf_counter() - began, "cache")
             except Exception as error:  # noqa: BLE001  # whatever a foreign or damaged one raises
                 note = f"could not be loaded from the cache, and was built anew: {portable.reason(error)}"
         compiled, origin = self._compiled(compilers)

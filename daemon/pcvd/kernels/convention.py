@@ -70,7 +70,7 @@ class Convention:
         arrays = [leaf for place, leaf in enumerate(leaves) if place not in fixed]
         infos = jax.tree.leaves(traced.args_info, is_leaf=lambda one: hasattr(one, "donated"))
         donated = tuple(place for place, info in enumerate(infos) if info.donated)
-        return cls(function, traced, static, len(args), tree, fixed, donated, *_device(arrays))
+        return cls(function, traced, static, len(args), tree, fixed, donated, *home_of(arrays))
 
     def flat(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, moved: bool) -> list[Any]:
         """The arrays of a call, in the program's order and, where they are to be `moved`, on its device.
@@ -158,7 +158,7 @@ def _must_be(what: str, compiled_for: Any, given: Any) -> None:
         raise WrongArguments(f"{what} is {given!r}, compiled for {compiled_for!r}")
 
 
-def _device(leaves: Sequence[Any]) -> tuple[Any, str]:
+def home_of(leaves: Sequence[Any]) -> tuple[Any, str]:
     """The device that arrays among the leaves are committed to, None where none is; and why there are
     several, if there are.
     """

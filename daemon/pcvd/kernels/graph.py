@@ -14,7 +14,7 @@ import jax
 from pcvd.kernels.program import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +61,9 @@ class Kernel:
             jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type) for aval in self.in_avals
         )
 
-    def jitted(self) -> Any:
-        """A new `jax.jit` function of its arguments that returns a list, to be traced, lowered and compiled.
+    def jitted(self, options: Mapping[str, Any] | None = None) -> Any:
+        """A new `jax.jit` function of its arguments that returns a list, to be traced, lowered and compiled;
+        `options` are the compiler's.
 
         New every time, since JAX answers from its caches for one that it has seen.
         """
@@ -72,7 +73,12 @@ class Kernel:
             return results
 
         kernel.__name__ = kernel.__qualname__ = self.name
-        return jax.jit(kernel, donate_argnums=self.donated, keep_unused=True)
+        return jax.jit(
+            kernel,
+            donate_argnums=self.donated,
+            keep_unused=True,
+            compiler_options=dict(options or {}) or None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import pickle
 import platform
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import jax
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pcvd.kernels.graph import Kernel
+
+
+_PROCESSOR = ("vendor_id", "model name", "flags", "CPU implementer", "CPU part", "Features")
+"""What tells one processor from another, as Linux names it on x86 and ARM."""
 
 
 class Parcel(TypedDict):
@@ -88,7 +93,7 @@ def key(lowered: Any, options: Mapping[str, Any], device: Any) -> str:
         "options": repr(sorted(options.items())),
         "jax": f"{jax.__version__} {jaxlib.__version__}",
         "platform": f"{device.platform} {device.client.platform_version} {device.device_kind}",
-        "machine": f"{platform.machine()} {platform.processor()} {_cores()}",
+        "machine": f"{platform.machine()} {_processor()} {_cores()}",
         "flags": os.environ.get("XLA_FLAGS", "") + os.environ.get("LIBTPU_INIT_ARGS", ""),
     }
     digest = hashlib.sha256()
@@ -101,6 +106,17 @@ def reason(error: BaseException) -> str:
     """An exception in one line."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def _processor() -> str:
+    # Code for the instructions of one processor may end the process on another.
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor()
+    # Of the first one, as far as it is not about its load: the others are alike.
+    told = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return " ".join(value.strip() for name, _, value in told if name.strip() in _PROCESSOR)
 
 
 def _cores() -> int:

@@ -57,10 +57,16 @@ class Report:
     notes: tuple[str, ...]
     rows: tuple[Row, ...] = field(repr=False, default=())
 
+    @property
+    def cached(self) -> int:
+        """How many of the distinct kernels were compiled before, and came from the cache."""
+        return sum(row.origin == "cache" for row in self.rows)
+
     def __str__(self) -> str:
         times = f"cut in {self.cut_s:.2f} s, compiled in {self.compile_s:.2f} s ({self.saved_s:.2f} s saved)"
         between = f"{self.boundary_bytes / 1e6:.1f} MB between them"
-        lines = [f"{self.kernels} kernels ({self.policy}), {self.distinct} distinct; {times}; {between}"]
+        distinct = f"{self.distinct} distinct" + (f" ({self.cached} from the cache)" if self.cached else "")
+        lines = [f"{self.kernels} kernels ({self.policy}), {distinct}; {times}; {between}"]
         for row in self.rows:
             where = f"{row.file}:{row.line}" if row.file else "?"
             took = f"{row.equations:5} equations  {row.seconds:6.2f} s  {row.origin:9}"

@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Kind = Literal["DEFERRED", "IMMEDIATE"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """What `PRAGMA user_version` says in a file that this pcv wrote."""
 
 _MIGRATIONS = {
     1: ("ALTER TABLE verdicts DROP COLUMN streak",),  # rounds are counted in the judgement, by their sources
 }
 """What leads from each earlier version to the next."""
+
+_ADDED = {2: "kernels"}
+"""The table that came after each earlier version: it is made as the schema has it."""
 
 _PATIENCE_S = 30.0  # how long to wait for another process's transaction
 _OLDEST = (3, 37)  # STRICT tables came with it
@@ -198,7 +201,9 @@ async def _refuse_strangers(connection: aiosqlite.Connection, path: str) -> int:
 
 def _upgrade(version: int) -> Iterator[str]:
     for number in range(version, SCHEMA_VERSION):
-        yield from _MIGRATIONS[number]
+        yield from _MIGRATIONS.get(number, ())
+        if number in _ADDED:
+            yield next(one for one in _statements() if f"CREATE TABLE {_ADDED[number]} " in one)
 
 
 async def _write_ahead(connection: aiosqlite.Connection) -> str:

@@ -81,7 +81,7 @@ async def confirm(
 
 
 def _entries(done: RoundRecord) -> Iterable[str]:
-    built = (build.target for run in done.runs for build in run.builds)
+    built = (build.target for run in done.runs for build in (*run.builds, *run.kernels))
     return chain(done.cohort, (found.target for found in done.judgements), done.reads, built)
 
 

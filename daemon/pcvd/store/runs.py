@@ -8,7 +8,7 @@ from collections import defaultdict
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from pcvd.core.model import Artifact, Build, Failure, Part, Run, digest
+from pcvd.core.model import Artifact, Build, Failure, Kernel, Part, Run, digest
 from pcvd.store.codec import decode, encode, row, strings
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ _INSERT_BUILD = """
     INSERT INTO builds (id, run, target, copy, worker, thread, began_ns, lowered_ns, compiling_ns, ended_ns,
         inputs, repeats, failure)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT_KERNEL = """
+    INSERT INTO kernels (build, name, digest, function, file, line, uses) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _INSERT_STAGE = """
     INSERT INTO stages (id, build, stage, raw, canonical, absent, size) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -45,7 +48,9 @@ async def insert(
     build_ids = await _next_id(connection, "SELECT max(id) FROM builds")
     stage_ids = await _next_id(connection, "SELECT max(id) FROM stages")
     numbered = list(zip(run_ids, runs, strict=False))
-    builds = [(next(build_ids), run_id, build) for run_id, run in numbered for build in run.builds]
+    builds = [
+        (next(build_ids), run_id, build) for run_id, run in numbered for build in (*run.builds, *run.kernels)
+    ]
     stages = [
         (next(stage_ids), build_id, found) for build_id, _, build in builds for found in build.artifacts
     ]
@@ -53,6 +58,10 @@ async def insert(
     await connection.executemany(
         _INSERT_BUILD,
         (_build_row(build_id, run_id, known[build.target], build) for build_id, run_id, build in builds),
+    )
+    await connection.executemany(
+        _INSERT_KERNEL,
+        (_kernel_row(build_id, build.kernel) for build_id, _, build in builds if build.kernel is not None),
     )
     await connection.executemany(
         _INSERT_STAGE,
@@ -96,6 +105,12 @@ def _build_row(build_id: int, run_id: int, target: int, build: Build) -> tuple[o
     )  # fmt: skip
 
 
+def _kernel_row(build_id: int, kernel: Kernel) -> tuple[object, ...]:
+    return row(
+        build_id, kernel.name, kernel.digest, kernel.function, kernel.file, kernel.line, kernel.uses
+    )  # fmt: skip
+
+
 def _stage_row(stage_id: int, build_id: int, artifact: Artifact) -> tuple[object, ...]:
     return row(
         stage_id, build_id, artifact.stage, artifact.raw, artifact.canonical, artifact.absent,
@@ -135,12 +150,13 @@ async def select(connection: aiosqlite.Connection, number: int) -> tuple[Run, ..
         Run(
             schedule=schedule,
             order=strings(submission),
-            builds=tuple(builds[run]),
+            builds=tuple(build for build in builds[run] if build.kernel is None),
             zygote=zygote,
             hash_seed=hash_seed,
             affinity=decode(affinity, tuple[int, ...]),
             environments=tuple(described[name] for name in strings(environments)),
             culprits=strings(culprits),
+            kernels=tuple(build for build in builds[run] if build.kernel is not None),
         )
         for run, schedule, submission, zygote, hash_seed, affinity, environments, culprits in runs
     )
@@ -168,6 +184,7 @@ async def _select_builds(connection: aiosqlite.Connection, number: int) -> dict[
         (number,),
     ):
         artifacts[build_id].append(Artifact(stage, raw, canonical, tuple(parts[stage_id]), absent))
+    kernels = await _select_kernels(connection, number)
     builds: defaultdict[int, list[Build]] = defaultdict(list)
     for (
         run, build_id, target, copy, worker, thread, began, lowered, compiling, ended, inputs, repeats,
@@ -190,6 +207,7 @@ async def _select_builds(connection: aiosqlite.Connection, number: int) -> dict[
                 began_ns=began,
                 lowered_ns=lowered,
                 compiling_ns=compiling,
+                kernel=kernels.get(build_id),
                 ended_ns=ended,
                 inputs=inputs,
                 artifacts=tuple(artifacts[build_id]),
@@ -198,3 +216,18 @@ async def _select_builds(connection: aiosqlite.Connection, number: int) -> dict[
             )
         )
     return builds
+
+
+async def _select_kernels(connection: aiosqlite.Connection, number: int) -> dict[int, Kernel]:
+    """What the builds of a round are of that are of no whole target, by row number."""
+    # A file that is only read may be of a version that had none.
+    if not await connection.execute_fetchall("SELECT 1 FROM sqlite_schema WHERE name = 'kernels'"):
+        return {}
+    found = await connection.execute_fetchall(
+        """
+        SELECT k.build, k.name, k.digest, k.function, k.file, k.line, k.uses
+        FROM runs r JOIN builds b ON b.run = r.id JOIN kernels k ON k.build = b.id WHERE r.round = ?
+        """,
+        (number,),
+    )
+    return {build: Kernel(*told) for build, *told in found}

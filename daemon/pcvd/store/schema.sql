@@ -1,4 +1,4 @@
--- The schema of pcv.sqlite, version 2. Comments stand inside CREATE TABLE, which SQLite keeps: see `.schema`.
+-- The schema of pcv.sqlite, version 3. Comments stand inside CREATE TABLE, which SQLite keeps: see `.schema`.
 -- Times are UTC, ISO 8601 with a Z, unless a column's name ends in _ns. Digests are SHA-256 in hexadecimal.
 
 CREATE TABLE environments ( -- What builds ran in: versions, platform, flags. One row for each that differs.
@@ -73,6 +73,16 @@ CREATE TABLE builds ( -- One target built once under one schedule. Pruned with t
 
 CREATE INDEX builds_run ON builds (run, target);
 CREATE INDEX builds_target ON builds (target);
+
+CREATE TABLE kernels ( -- What a build is of that is of no whole target: one kernel, or all of them, linked.
+    build    INTEGER PRIMARY KEY REFERENCES builds ON DELETE CASCADE, -- the build
+    name     TEXT NOT NULL,   -- kernel_ and the beginning of its digest; or linked
+    digest   TEXT NOT NULL,   -- tells equal programs from others; empty where it is linked
+    function TEXT NOT NULL,   -- the user's name for it, or empty
+    file     TEXT,            -- where it comes from; relative to the root where it lies under it
+    line     INTEGER,         -- the line in that file, from 1
+    uses     INTEGER NOT NULL -- the steps of the program in which it runs; of all kernels where it is linked
+) STRICT;
 
 CREATE TABLE stages ( -- What one build left at one stage: an artifact, or the reason why there is none.
     id        INTEGER PRIMARY KEY, -- row number

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from pcvd.blobs import Blobs
-from pcvd.core.model import Artifact, Build, Failure, TargetSpec
+from pcvd.core.model import WHOLE, Artifact, Build, Failure
 from pcvd.worker import configuration, inputs, outputs
 from pcvd.worker.blame import blame
 from pcvd.worker.build import Product, Recipe, finish, lower
 from pcvd.worker.carry import DaemonGate, Gate, OpenGate, Wave, carry_out
 from pcvd.worker.collect import Collector
-from pcvd.worker.discover import Entry, resolve
+from pcvd.worker.discover import Entry, resolve, target_spec
 from pcvd.worker.environment import describe, startup_variables
 from pcvd.worker.preload import brought
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pcvd.core.programs import Program
     from pcvd.worker.line import Line
     from pcvd.worker.modules import Modules
@@ -45,6 +47,7 @@ class Cohort:
         """
         self._there = there
         self._line, self._modules, self._ledger, self._before = line, modules, ledger, before
+        self._job = job
         self._root: str = job["root"]
         self._scratch: str = job["scratch"]
         self._seed: int = job["seed"]
@@ -52,7 +55,7 @@ class Cohort:
         self._together: bool = job["together"]
         self._confers: bool = job["confers"]
         self._recipe = Recipe(job["until"], tuple(job["without"]), detail=job["detail"])
-        self._specs = [_spec(one) for one in job["cohort"]]
+        self._specs = [target_spec(one) for one in job["cohort"]]
         self._slots: list[tuple[int, int, int]] = job["slots"]
         """(number of the build within the schedule, index of its target, copy)"""
         self._collector = Collector(Blobs(job["objects"]))
@@ -83,6 +86,21 @@ class Cohort:
         for place, product in enumerate(products):
             self._report(place, product, artifacts[place])
         self._line.send(did="built", environment=describe(), brought=brought(self._there), cpu_s=used_s)
+        if self._job["partition"] != WHOLE and self._line.receive() is not None:
+            if any(product.failure is None for product in products):
+                self._link(products)
+            self._line.send(did="linked")
+
+    def _link(self, products: Sequence[Product]) -> None:
+        """Build the targets once more, kernel by kernel."""
+        from pcvd.worker.partition import Origin, Partition  # with all that cutting needs
+
+        origins = [
+            Origin(number, self._specs[index], copy, product)
+            for (number, index, copy), product in zip(self._slots, products, strict=True)
+            if product.failure is None
+        ]
+        Partition(self._line, self._job, self._collector, self._ledger).work(origins)
 
     def _load(self) -> None:
         for index, spec in enumerate(self._specs):
@@ -220,7 +238,7 @@ class Cohort:
             self._line.send(did="running", build=number)
             try:
                 with self._ledger.owner(f"target {spec.entry}"):
-                    output, repeats = outputs.run(product, self._collector)
+                    output, repeats = outputs.run(product.compiled, product.runtime_args, self._collector)
                 artifacts.append(output)
             except BaseException as error:
                 product.failure = blame("run", error, self._root)
@@ -257,10 +275,3 @@ class _Reported:
     def leave(self) -> None:
         """The build failed; its end is reported anyway."""
         self._gate.leave()
-
-
-def _spec(message: dict[str, Any]) -> TargetSpec:
-    args = message["args"]
-    return TargetSpec(
-        message["entry"], tuple(args) if isinstance(args, list) else args, message["file"], message["line"]
-    )

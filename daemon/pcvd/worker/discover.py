@@ -27,6 +27,14 @@ class Entry:
     module: ModuleType
 
 
+def target_spec(message: dict[str, Any]) -> TargetSpec:
+    """A declaration as a job brings it."""
+    args = message["args"]
+    return TargetSpec(
+        message["entry"], tuple(args) if isinstance(args, list) else args, message["file"], message["line"]
+    )
+
+
 def resolve(spec: TargetSpec, modules: Modules) -> Entry:
     """The function that `spec` names. Raises Rejected, or whatever importing its file raises."""
     module = _module(spec, modules)

@@ -15,28 +15,28 @@ from pcvd.worker.collect import Collector, leaf_bytes
 from pcvd.worker.distance import distance
 
 if TYPE_CHECKING:
-    from pcvd.worker.build import Product
+    from collections.abc import Callable
 
 __all__ = ["distance", "run"]
 
 _RUNS = 3  # what comes out one way or the other by chance shows in three of four cases
 
 
-def run(product: Product, collector: Collector) -> tuple[Artifact, bool]:
-    """The outputs of the build as an artifact, and whether every further run gave the same bits."""
-    first = _once(product)
+def run(call: Callable[..., Any], args: tuple[Any, ...], collector: Collector) -> tuple[Artifact, bool]:
+    """The outputs of what was built as an artifact, and whether every further run gave the same bits."""
+    first = _once(call, args)
     if not first:
         return Artifact.missing(
             "output", "the function returns no arrays, so there is nothing to compare"
         ), True
     parts = [collector.part("output", path, data, label) for path, label, data in first]
     # All runs are carried out: one that differs must not change how often a callback was called.
-    equal = [_once(product) == first for _ in range(_RUNS - 1)]
+    equal = [_once(call, args) == first for _ in range(_RUNS - 1)]
     return Artifact.of("output", parts), all(equal)
 
 
-def _once(product: Product) -> list[tuple[str, str, bytes]]:
-    result = product.compiled(*jax.tree.map(_own, product.runtime_args))
+def _once(call: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str, str, bytes]]:
+    result = call(*jax.tree.map(_own, args))
     leaves = jax.tree_util.tree_flatten_with_path(jax.block_until_ready(result))[0]
     return [(jax.tree_util.keystr(path) or "result", *leaf_bytes(leaf)) for path, leaf in leaves]
 

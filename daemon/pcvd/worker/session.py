@@ -1,7 +1,8 @@
 """One worker's conversation with the daemon: warm up, do one job, end. The next job gets a fresh process.
 
 Jobs: `discover` (which targets do these files declare?), `build` (these targets, in this order, under this
-schedule) and `measure` (how far apart are these outputs?).
+schedule), `cut` (into which kernels does this policy cut this target?) and `measure` (how far apart are
+these outputs?).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pcvd.blobs import BlobError, Blobs
 from pcvd.core.model import Part
 from pcvd.worker import outputs
 from pcvd.worker.cohort import Cohort
-from pcvd.worker.discover import discover
+from pcvd.worker.discover import discover, target_spec
 from pcvd.worker.environment import limit_memory, startup_variables
 from pcvd.worker.modules import Modules
 from pcvd.worker.preload import brought
@@ -66,6 +67,8 @@ class Session:
         if job.get("idle"):
             os.nice(_LEAST_PRIORITY)
         limit_memory(job["memory_bytes"])
+        # Nor may what a model compiles while it is imported come out of a cache.
+        jax.config.update("jax_enable_compilation_cache", False)
         there = set(sys.modules)
         ignored = (os.path.join(job["root"], ".pcv"), job["scratch"])
         ledger = self._ahead.ledger if self._ahead.serves(job["root"], job["paths"]) else Ledger(ignored)
@@ -81,6 +84,11 @@ class Session:
                 reads={file: [asdict(read) for read in file_reads] for file, file_reads in reads.items()},
                 brought=brought(there),
             )
+            return
+        if job["do"] == "cut":
+            from pcvd.worker.drawing import drawn  # with all that cutting needs, which few workers do
+
+            self._line.send(did="cut", **drawn(target_spec(job["target"]), job, modules))
             return
         Cohort(self._line, job, modules, ledger, before, there).work()
 
