@@ -19,6 +19,7 @@ from typing import Any
 import known
 import psutil
 from figures import CTL, machine, settle, timed
+from plots import Panel, draw
 
 from pcv_config import demonstration, places
 from pcvd import app
@@ -287,39 +288,27 @@ async def _affected(root: Path, entry: str) -> float:
 
 def plot(scales: dict[str, dict[str, Any]]) -> None:
     """Cost against the number of targets, as engine.png."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
     sizes = [int(size) for size in scales]
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    for axis, (title, unit, lines) in zip(
-        axes,
+
+    def column(name: str, factor: float = 1) -> list[float]:
+        return [factor * scales[str(size)][name] for size in sizes]
+
+    saves = {
+        "know what is affected": column("affected_ms"),
+        "comment edit to fresh verdict": column("comment_edit_s", 1000),
+    }
+    answers = {"p50": column("status_p50_ms"), "p99": column("status_p99_ms")}
+    daemon = {"start, s": column("idle_after_s"), "memory, MB": column("rss_mb")}
+    draw(
+        "engine.png",
+        sizes,
+        "targets",
         [
-            (
-                "one save",
-                "ms",
-                {
-                    "know what is affected": ("affected_ms", 1),
-                    "comment edit to fresh verdict": ("comment_edit_s", 1000),
-                },
-            ),
-            (
-                "pcvctl status while building",
-                "ms",
-                {"p50": ("status_p50_ms", 1), "p99": ("status_p99_ms", 1)},
-            ),
-            ("the daemon", "", {"start, s": ("idle_after_s", 1), "memory, MB": ("rss_mb", 1)}),
+            Panel("one save", "ms", saves),
+            Panel("pcvctl status while building", "ms", answers),
+            Panel("the daemon", "", daemon),
         ],
-        strict=True,
-    ):
-        for label, (name, factor) in lines.items():
-            axis.plot(sizes, [factor * scales[str(size)][name] for size in sizes], marker="o", label=label)
-        axis.set(xscale="log", yscale="log", xlabel="targets", ylabel=unit, title=title)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.savefig("engine.png", dpi=110)
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from figures import machine
+from plots import Panel, draw
 
 LAYERS = (6, 12, 24, 48)
 DEPTH = 24
@@ -49,6 +50,7 @@ def main() -> None:
     text = json.dumps(figures, indent=1)
     Path("kernels.json").write_text(text + "\n", encoding="utf-8")
     print(text)
+    plot(figures)
 
 
 def repeated(kind: str, layers: int) -> dict[str, Any]:
@@ -75,6 +77,25 @@ def growth(times: dict[int, Any]) -> float:
 def total(times: dict[str, float]) -> float:
     """Seconds from the function to what can be called."""
     return times["trace_s"] + times.get("cut_s", 0.0) + times["compile_s"]
+
+
+def plot(figures: dict[str, Any]) -> None:
+    """What compiling takes against the number of layers, and how much sooner kernels are there, as
+    kernels.png.
+    """
+    compiling, faster_by = figures["compiling"], figures["faster"]
+    names = {"whole": "one program", "scan": "jax.lax.scan", "linked": "kernels"}
+    seconds = {name: [total(compiling[kind][layers]) for layers in LAYERS] for kind, name in names.items()}
+    ratios = {
+        name: [faster_by[layers][key] for layers in LAYERS]
+        for key, name in (("with_tracing", "tracing counted"), ("without_tracing", "without tracing"))
+    }
+    draw(
+        "kernels.png",
+        LAYERS,
+        "layers",
+        [Panel("tracing and compiling", "s", seconds), Panel("kernels against one program", "times", ratios)],
+    )
 
 
 def child(*what: Any) -> Any:
