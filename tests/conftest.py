@@ -210,6 +210,13 @@ class Project:
             cwd=self.root, env=self.env, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip
 
+    def python(self, file):
+        """Run a file of the project to its end, as a script of its own."""
+        return subprocess.run(
+            [sys.executable, file], cwd=self.root, env={**self.env, "JAX_PLATFORMS": "cpu"},
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+
     def begin(self, *arguments, **options):
         """Start a command, and leave it running."""
         return subprocess.Popen(

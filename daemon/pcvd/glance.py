@@ -118,7 +118,7 @@ class Glance:
         gathered = Gathered(tuple(new), [one.run for one in carried], alone=False)
         for one in carried:
             tell(one)
-            gathered.book(one.reads)
+            gathered.book(one)
         outcome = await self._jury.judge(gathered, why, premises, started_at)
         agreed = {one.target for one in outcome.record.judgements if one.verdict == AGREE}
         changed = {one.target for one in outcome.changed}
@@ -134,7 +134,7 @@ class Glance:
         """`outcome`, with the targets whose verdict stands, unless their files were edited meanwhile."""
         gathered = Gathered(tuple(kept))
         for one in carried:
-            gathered.book(one.reads)
+            gathered.book(one)
         digests, changed = await self._jury.resolve(kept, gathered.reads)
         confirmed = {entry: (*reads, *premises) for entry, reads in digests.items() if entry not in changed}
         return replace(outcome, confirmed=confirmed, moved=tuple(changed))

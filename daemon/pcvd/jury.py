@@ -8,8 +8,11 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from pcvd import kept
 from pcvd.builders.protocol import Pair
-from pcvd.core.compare import differing_outputs, judge
+from pcvd.core.compare import AGREE, EQUIVALENT, differing_outputs, judge
 from pcvd.core.evidence import Facts
 from pcvd.core.model import LINKED, OutputDelta, Read, source_key
 from pcvd.core.partition import leaves
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
 
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
-    from pcvd.builders.protocol import Builders
+    from pcvd.builders.protocol import Builders, Carried
     from pcvd.core.model import Judgement, Run, TargetSpec
     from pcvd.files import Files
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -35,6 +40,8 @@ class Gathered:
     reads: dict[str, list[Read]] = field(default_factory=dict)
     victims: set[str] = field(default_factory=set)
     """Targets that a neighbour's failure kept from being judged."""
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Per target, compiled kernels that wait for the verdict."""
     alone: bool = True
     """Its runs were made one after another, so that their times can be compared."""
 
@@ -44,10 +51,11 @@ class Gathered:
         environments = self.runs[0].environments if self.runs else ()
         return environments[0] if environments else {}
 
-    def book(self, reads: Mapping[str, Sequence[Read]]) -> None:
-        """Add what targets have read."""
-        for entry, booked in reads.items():
+    def book(self, carried: Carried) -> None:
+        """Add what targets have read, and what was kept of them."""
+        for entry, booked in carried.reads.items():
             self.reads.setdefault(entry, []).extend(booked)
+        self.kept |= carried.kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,7 @@ class Jury:
             told = {"source_key": sources, "premises": key, "inputs": inputs, "config": config}
             judgements.append(replace(found, evidence=found.evidence | told))
         judged = {one.target for one in judgements} - set(changed)
+        await asyncio.to_thread(self._settle, gathered, [one for one in judgements if one.target in judged])
         return Outcome(
             record=RoundRecord(
                 started_at=started_at,
@@ -176,6 +185,18 @@ class Jury:
             if delta is not None:
                 deltas.setdefault(entry, []).append(delta)
         return deltas
+
+    def _settle(self, gathered: Gathered, judgements: Sequence[Judgement]) -> None:
+        """Hand on compiled kernels that were found to agree."""
+        found = {one.target: (one.kernels or {}).get("verdict") for one in judgements}
+        agreed = {target for target, verdict in found.items() if verdict in {AGREE, EQUIVALENT}}
+        try:
+            handed = kept.settle(self._settings.root, gathered.kept, agreed)
+        except OSError as error:
+            log.warning("kernels not handed on", error=str(error))
+        else:
+            if handed:
+                log.info("kernels handed on", kernels=handed)
 
     def _unreadable(self, runs: Sequence[Run]) -> frozenset[str]:
         """Digests that the blob store cannot give back."""

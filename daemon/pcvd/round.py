@@ -98,7 +98,7 @@ class Rounds:
             carried = carried.joined(await self._builders.carry_out(order.only(lonely)))
         gathered.runs.append(carried.run)
         tell(carried)
-        gathered.book(carried.reads)
+        gathered.book(carried)
         failed = {build.target for build in carried.run.builds if build.failure is not None}
         if failed:
             # Whoever fails changes what its neighbours' process has done before them, so they are built again

@@ -135,3 +135,23 @@ def test_another_policy_outdates_verdicts_and_a_comment_ends_at_the_program(new_
     eventually(lambda: settled("repeats"), "it is judged by the other policy")
     assert len(project.rounds(whole=True)) > rounds
     project.end()
+
+
+LIBRARY = """
+import jax.numpy as jnp
+import pcv
+from models.m import layers
+
+x = jnp.ones((4, 4))
+program = pcv.compile_kernels(layers, x, x)
+print(*sorted({row.origin for row in program.report.rows}), program(x, x).sum() > 0)
+"""
+
+
+def test_what_was_found_to_agree_is_not_compiled_again(new_project):
+    project = new_project({"pcv.toml": f'partition = "auto"\n{SETTINGS}', "models/m.py": MODELS})
+    project.write("use.py", LIBRARY)
+    (told,) = project.json("check", "--no-daemon", LAYERS, code=0)["targets"]
+    assert told["kernels"]["verdict"] == "agree"
+    used = project.python("use.py")
+    assert (used.stdout, used.stderr) == ("cache True\n", "")

@@ -69,6 +69,8 @@ class Progress:
     """Processor time of the builds, of all workers together."""
     kernels: list[Build] = field(default_factory=list)
     """Builds of the kernels that targets are cut into."""
+    kept: dict[str, list[str]] = field(default_factory=dict)
+    """Per target, the keys under which compiled kernels wait for the verdict."""
     culprits: dict[int, Failure] = field(default_factory=dict)
     """Targets, by their index in the cohort, that a worker died or ran out of time over."""
 
@@ -197,6 +199,10 @@ class Conversation:
                 self._at[message["key"]] = msgspec.convert(message["kernel"], Kernel)
             case "kernel done":
                 self._busy.pop(message["key"], None)
+            case "kept":
+                target = self._progress.order.slots[message["build"]].target
+                entry = self._progress.order.cohort[target].entry
+                self._progress.kept.setdefault(entry, []).extend(message["keys"])
             case "kernel report":
                 self._progress.kernels.append(msgspec.convert(message["report"], Build))
         return bool(message["did"] == "linked")

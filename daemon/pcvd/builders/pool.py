@@ -24,6 +24,8 @@ from pcvd.builders.worker import Overdue, Worker, WorkerDied
 from pcvd.builders.zygotes import Zygotes, can_fork, hash_seed, worker_environment
 from pcvd.core.errors import SetupError, TargetError, UsageError
 from pcvd.core.model import Failure, OutputDelta, Problem, Read, Run, TargetSpec
+from pcvd.core.schedule import SERIAL
+from pcvd.core.variation import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -200,6 +202,7 @@ class LocalPool:
                 detail=manner.detail,
                 without=manner.without,
                 partition=order.partition,
+                keeps=order.schedule == SERIAL and manner == USUAL,
                 turn=None if order.schedule.serial else order.challenger + share,
                 idle=manner.idle,
                 **self._surroundings(scratch / str(share), elsewhere=manner.elsewhere),
@@ -285,4 +288,5 @@ def _carried(progress: Progress) -> Carried:
         kernels=tuple(progress.kernels),
     )
     reads = {target: tuple(found) for target, found in progress.reads.items()}
-    return Carried(run, reads, progress.cpu_s)
+    kept = {target: tuple(keys) for target, keys in progress.kept.items()}
+    return Carried(run, reads, progress.cpu_s, kept)

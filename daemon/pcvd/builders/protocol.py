@@ -10,7 +10,7 @@ from pcvd.core.schedule import Schedule, Slot, arrange
 from pcvd.core.variation import USUAL, Manner, Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pcvd.builders.conference import Conference
     from pcvd.core.model import OutputDelta, Part, Problem, Read, Run, TargetSpec
@@ -74,12 +74,13 @@ class Order:
 @dataclass(frozen=True, slots=True)
 class Carried:
     """What came of an order: the run, what each target read, and the processor time that its builds took, in
-    seconds.
+    seconds. `kept`: per target, the keys under which compiled kernels wait for the verdict.
     """
 
     run: Run
     reads: dict[str, tuple[Read, ...]]
     cpu_s: float = 0.0
+    kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def joined(self, later: Carried) -> Carried:
         """Both, as one run: what overlapped in either has overlapped."""
@@ -87,7 +88,9 @@ class Carried:
             target: (*self.reads.get(target, ()), *later.reads.get(target, ()))
             for target in {**self.reads, **later.reads}
         }
-        return Carried(self.run.joined(later.run), reads, self.cpu_s + later.cpu_s)
+        return Carried(
+            self.run.joined(later.run), reads, self.cpu_s + later.cpu_s, {**self.kept, **later.kept}
+        )
 
 
 @dataclass(frozen=True, slots=True)

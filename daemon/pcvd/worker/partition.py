@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,10 @@ from pcvd.core.errors import PcvError
 from pcvd.core.frames import relative
 from pcvd.core.model import LINKED, Build, Failure, Kernel
 from pcvd.core.schedule import reordered
-from pcvd.kernels import CutRefused, cut_traced
+from pcvd.kernels import CutRefused, cut_traced, portable
 from pcvd.kernels.convention import home_of
 from pcvd.kernels.link import Linked
+from pcvd.kernels.shelf import STATE, FolderCache
 from pcvd.worker import outputs
 from pcvd.worker.blame import blame
 from pcvd.worker.build import Product, Recipe, finish, lower
@@ -87,6 +89,8 @@ class Partition:
         self._threads: int = job["threads"]
         self._turn: int | None = job["turn"]
         """Which other order kernels are built in; None: in that of the program."""
+        self._keeps: bool = job["keeps"]
+        """Whether it is the reference, whose kernels others may use when the verdict is known."""
         self._recipe = Recipe()
         self._gate: Gate = OpenGate()
 
@@ -106,6 +110,8 @@ class Partition:
             failed = [product for product in cut.made.values() if product.failure is not None]
             if not failed:  # else it is told of that kernel why nothing is linked
                 self._link(cut)
+                if self._keeps and cut.origin.copy == 0:
+                    self._keep(cut)
 
     def _cuts(self, origins: Sequence[Origin]) -> Iterator[_Cut]:
         for origin in origins:
@@ -164,6 +170,17 @@ class Partition:
             ran = Product(began, "main", "", ended_ns=time.monotonic_ns())
             self._report(cut.origin, kernel, ran, (output,), repeats=repeats)
         self._line.send(did="kernel done", key=key)
+
+    def _keep(self, cut: _Cut) -> None:
+        """Put the kernels where they wait for the verdict."""
+        waiting = FolderCache(os.path.join(self._root, STATE, "unproven"))
+        options, keys = dict(cut.origin.whole.options), []
+        for product in cut.made.values():
+            with suppress(Exception):  # a program with callbacks can't be kept, nor anything on a full disk
+                key = portable.key(product.lowered, options, None)
+                waiting.put(key, portable.dump(product.compiled))
+                keys.append(key)
+        self._line.send(did="kept", build=cut.origin.number, keys=keys)
 
     def _begun(self, origin: Origin, kernel: Kernel) -> str:
         key = f"kernel {origin.number} {kernel.name}"
