@@ -53,6 +53,8 @@ class Settings:
     """Import roots, put on `sys.path` of workers in this order. Left out: the root and, if there, `src`."""
     python: str = field(default_factory=lambda: sys.executable)
     """The interpreter with the project's packages: absolute, but not resolved: a venv's python is a link."""
+    preload: tuple[str, ...] = ()
+    """Installed modules that workers have imported before any of the project's code runs."""
     platform: str = "auto"
     """`auto` (what JAX finds), `cpu` or `cuda`."""
     schedules: tuple[str, ...] = ("serial", "threads:2", "threads:4", "processes:2")
@@ -278,11 +280,20 @@ def _env(table: Table, key: str) -> dict[str, str]:
     return env
 
 
+def _modules(table: Table, key: str) -> tuple[str, ...]:
+    names = table.distinct(key)
+    for index, name in enumerate(names):
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise table.wrong(f'"{key}" holds {shown(name)}, which is no module', key, index)
+    return names
+
+
 _READERS: Mapping[str, Callable[[Table, str], Any]] = {
     "watch": _watch,
     "ignore": Table.distinct,
     "paths": _folders,
     "python": _python,
+    "preload": _modules,
     "platform": lambda table, key: table.choice(key, ("auto", "cpu", "cuda")),
     "schedules": _schedules,
     "partition": lambda table, key: table.choice(key, POLICIES),

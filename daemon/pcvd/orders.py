@@ -56,7 +56,18 @@ about to name them.
 _TIDY_EVERY = 16
 """Rounds; raw artifacts differ at every build, so a busy day would fill the disk."""
 
-_BUILDERS = ("python", "platform", "env", "paths", "seed", "timeout_s", "memory_mb", "atol", "rtol")
+_BUILDERS = (
+    "python",
+    "preload",
+    "platform",
+    "env",
+    "paths",
+    "seed",
+    "timeout_s",
+    "memory_mb",
+    "atol",
+    "rtol",
+)
 """The settings that builders are opened with."""
 
 OpenBuilders = Callable[[Settings], AbstractAsyncContextManager[Builders]]

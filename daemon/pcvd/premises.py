@@ -42,7 +42,18 @@ versions = {"python": platform.python_version(), **versions}
 print(json.dumps({"versions": versions, "folders": [sys.executable, *folders]}))
 """
 
-_SETTINGS = ("paths", "platform", "schedules", "partition", "atol", "rtol", "seed", "tolerate", "env")
+_SETTINGS = (
+    "paths",
+    "preload",
+    "platform",
+    "schedules",
+    "partition",
+    "atol",
+    "rtol",
+    "seed",
+    "tolerate",
+    "env",
+)
 _ASK_TIMEOUT_S = 60
 
 

@@ -1,4 +1,4 @@
-"""What the project imports is imported ahead of its workers, and nothing is otherwise for it."""
+"""Installed modules that the settings name are imported ahead of workers, and nothing is otherwise for it."""
 
 from __future__ import annotations
 
@@ -7,110 +7,100 @@ from pathlib import Path
 
 import pytest
 
+from pcvd.core.errors import SetupError
 from pcvd.core.model import TargetSpec
 
-MODEL = "import {package}\n\ndef model(x):\n    return x * {package}.FACTOR\n"
+MODEL = "import {0}\n\ndef model(x):\n    return x * {0}.FACTOR\n"
 SPEC = TargetSpec("model.py:model", ("f32[4]",))
+NAME = "pcv_test_of_preload"
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """Installs a package of one module, for workers of this interpreter; gone afterwards."""
+def installed():
+    """Installs a module for workers of this interpreter; gone afterwards."""
     site = Path(next(path for path in sys.path if path.endswith("site-packages")))
-    made = []
-
-    def install(name, text):
-        path = site / f"{name}.py"
-        assert not path.exists()
-        path.write_text(text, encoding="utf-8")
-        made.append(path)
-
-    yield install
-    for path in made:
-        path.unlink()
+    path = site / f"{NAME}.py"
+    yield lambda text: path.write_text(f"FACTOR = 2.0\n{text}\n", encoding="utf-8")
+    path.unlink(missing_ok=True)
 
 
-def ahead(shop):
-    return shop.pool._zygotes._ahead
+@pytest.fixture
+def shops(open_workshop):
+    """A project that imports the module, without preloading and with it."""
+    with open_workshop() as plain, open_workshop(preload=(NAME,)) as ahead:
+        for shop in (plain, ahead):
+            shop.write("model.py", MODEL.format(NAME))
+        yield plain, ahead
 
 
 def built(shop):
     (build,) = shop.built(SPEC)
-    assert build.failure is None
     return {stage: shop.text(build, stage) for stage in ("stablehlo", "hlo")}
 
 
-def test_what_a_target_imports_is_there_for_the_next(open_workshop, installed):
-    installed("pcv_given", "FACTOR = 2.0\n")
-    with open_workshop() as shop:
-        shop.write("model.py", MODEL.format(package="pcv_given"))
-        before = built(shop)
-        assert ahead(shop) == ()
-        shop.call(shop.pool.prepare())
-        assert ahead(shop) == ("pcv_given",)
-        assert built(shop) == before
+def test_what_is_built_is_the_same_and_so_is_what_was_read(shops, installed):
+    installed("import os; os.environ.get('PCV_ASKED_AT_IMPORT')")
+    plain, ahead = shops
+    assert built(ahead) == built(plain)
+    reads = ahead.reads(ahead.build(SPEC), SPEC.entry)
+    assert reads == plain.reads(plain.build(SPEC), SPEC.entry)
+    assert "PCV_ASKED_AT_IMPORT" in reads["env"]
+    assert f"{NAME}.py" in reads["absent"]
 
 
-def test_what_its_import_reads_is_read_by_who_imports_it(open_workshop, installed):
-    installed("pcv_asking", "import os\nFACTOR = float(os.environ.get('PCV_FACTOR_ASKED', '2'))\n")
-    with open_workshop() as shop:
-        shop.write("model.py", MODEL.format(package="pcv_asking"))
-        shop.write("other.py", "def model(x):\n    return x\n")
-        first = shop.reads(shop.build(SPEC), SPEC.entry)
-        shop.call(shop.pool.prepare())
-        assert ahead(shop) == ("pcv_asking",)
-        assert shop.reads(shop.build(SPEC), SPEC.entry) == first
-        assert "PCV_FACTOR_ASKED" in first["env"]
-        assert "pcv_asking.py" in first["absent"]
-        other = TargetSpec("other.py:model", ("f32[4]",))
-        assert "PCV_FACTOR_ASKED" not in shop.reads(shop.build(other), other.entry)["env"]
+def test_who_does_not_import_it_does_not_depend_on_it(shops, installed):
+    installed("import os; os.environ.get('PCV_ASKED_AT_IMPORT')")
+    _, ahead = shops
+    ahead.write("other.py", "def model(x):\n    return x\n")
+    other = TargetSpec("other.py:model", ("f32[4]",))
+    reads = ahead.reads(ahead.build(other), other.entry)
+    assert "PCV_ASKED_AT_IMPORT" not in reads["env"]
+    assert f"{NAME}.py" not in reads["absent"]
 
 
-def test_the_project_s_own_module_goes_before_one_that_was_imported_ahead(open_workshop, installed):
-    installed("pcv_shadowed", "FACTOR = 2.0\n")
-    with open_workshop() as shop:
-        shop.write("model.py", MODEL.format(package="pcv_shadowed"))
-        before = built(shop)
-        shop.call(shop.pool.prepare())
-        shop.write("pcv_shadowed.py", "FACTOR = 3.0\n")
-        assert built(shop)["stablehlo"] != before["stablehlo"]
-        shop.call(shop.pool.rest())
-        assert built(shop)["stablehlo"] != before["stablehlo"]
-        assert "pcv_shadowed" not in ahead(shop)
+def test_it_is_imported_once_for_all_workers(shops, installed, tmp_path):
+    log = tmp_path / "log"
+    installed(f"open({str(log)!r}, 'a').write('imported ')")
+    _, ahead = shops
+    ahead.built(SPEC)
+    ahead.built(SPEC)
+    assert log.read_text(encoding="utf-8") == "imported "
 
 
 @pytest.mark.parametrize(
-    "does",
+    ("does", "reason"),
     [
-        "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
-        "import jax; jax.devices()",
-        "import jax; jax.config.update('jax_enable_x64', True)",
-        "import os; os.environ['PCV_SET_BY_IMPORT'] = '1'",
-        "import sys; sys.path.append('/nowhere')",
-        "import pcv_own_code",
-        "import sys\nif 'pcvd.worker.session' not in sys.modules: raise SystemExit(3)",
+        ("import threading as t; t.Timer(600, print).start()", "threads"),
+        ("import jax; jax.devices()", "backends"),
+        ("import jax; jax.config.update('jax_enable_x64', True)", "configuration"),
+        ("import os; os.environ['PCV_SET_BY_IMPORT'] = '1'", "environment"),
+        ("import sys; sys.path.append('/nowhere')", "where modules are found"),
+        ("import pcv_own_code", "is not installed"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("open('settings.txt').read()", "settings.txt"),
+        ("import subprocess; subprocess.run(['true'])", "true"),
     ],
-    ids=["thread", "backend", "configuration", "variable", "path", "own-code", "exit"],
-)
-def test_a_package_that_does_more_than_define_things_is_imported_by_who_wants_it(
-    open_workshop, installed, does
+)  # fmt: skip
+def test_a_module_that_does_more_than_define_things_is_refused_with_the_reason(
+    shops, installed, does, reason
 ):
-    installed("pcv_doing", f"FACTOR = 2.0\n{does}\n")
-    installed("pcv_harmless", "FACTOR = 2.0\n")
-    with open_workshop() as shop:
-        shop.write("pcv_own_code.py", "")
-        shop.write("model.py", "import pcv_harmless\n" + MODEL.format(package="pcv_doing"))
-        before = built(shop)
-        shop.call(shop.pool.prepare())
-        assert ahead(shop) == ("pcv_harmless",)
-        assert built(shop) == before
+    installed(does)
+    _, ahead = shops
+    ahead.write("pcv_own_code.py", "")
+    ahead.write("settings.txt", "")
+    with pytest.raises(SetupError, match=f"{NAME} can't be imported ahead .*{reason}") as refused:
+        ahead.build(SPEC)
+    assert "preload" in refused.value.hint
 
 
-def test_reference_and_challenger_are_given_the_same(open_workshop, installed):
-    installed("pcv_late", "FACTOR = 2.0\n")
-    with open_workshop() as shop:
-        shop.write("model.py", MODEL.format(package="pcv_late"))
-        shop.built(SPEC)  # by the reference's zygote, which lives on
-        shop.built(SPEC, schedule="threads:2")  # a zygote that is started later imports no more than that one
-        assert ahead(shop) == ()
-        assert shop.pool._zygotes.outdated
+def test_the_project_s_own_module_is_never_passed_over(shops, installed):
+    installed("")
+    _, ahead = shops
+    ahead.built(SPEC)
+    ahead.write(f"{NAME}.py", "FACTOR = 3.0\n")
+    failure = ahead.failure(SPEC)
+    assert failure.kind == "crash"
+    assert f"{NAME}.py would be found before" in failure.message + (failure.trace or "")
+    ahead.call(ahead.pool.rest())
+    with pytest.raises(SetupError, match="is not installed"):
+        ahead.build(SPEC)

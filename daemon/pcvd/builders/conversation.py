@@ -63,8 +63,6 @@ class Progress:
     environments: list[dict[str, Any]] = field(default_factory=list)
     lowered: dict[str, list[Program]] = field(default_factory=dict)
     """Per target the programs that its builds have come to, where they meet before they are compiled."""
-    brought: dict[str, None] = field(default_factory=dict)
-    """Installed modules that the targets imported."""
     cpu_s: float = 0.0
     """Processor time of the builds, of all workers together."""
     kernels: list[Build] = field(default_factory=list)
@@ -185,7 +183,6 @@ class Conversation:
                 self._progress.note(message)
             case "built":
                 self._progress.environments.append(message["environment"])
-                self._progress.brought |= dict.fromkeys(message["brought"])
                 self._progress.cpu_s += message["cpu_s"]
                 return not await self._cuts()
         return False

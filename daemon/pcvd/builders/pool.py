@@ -49,6 +49,7 @@ class LocalPool:
             scratch,
             settings.root,
             settings.paths,
+            settings.preload,
             fork=can_fork(),
         )
         self._waiting: dict[str, list[Worker]] = {name: [] for name in _WAITING}
@@ -70,12 +71,8 @@ class LocalPool:
             shutil.rmtree(scratch, ignore_errors=True)
 
     async def prepare(self) -> None:
-        """Have both zygotes and a few warmed workers waiting. Where nothing is under way, no other zygote;
-        and new ones, where the project imports packages that these have not.
-        """
-        if self._zygotes.outdated and not self._at_work:
-            await self.rest()
-        await self._zygotes.start(_WAITING, alone=not self._at_work)
+        """Have both zygotes and a few warmed workers waiting, and no other zygote that nobody uses."""
+        await self._zygotes.start(_WAITING, alone=lambda: not self._at_work)
         for name, count in _WAITING.items():
             while len(self._waiting[name]) < count:
                 self._waiting[name].append(await self._zygotes.worker(name))
@@ -103,7 +100,6 @@ class LocalPool:
         async with self._worker("reference") as worker:
             await worker.send(do="discover", files=list(files), **self._surroundings(self._scratch))
             answer = await worker.receive(self._settings.timeout_s)
-        self._zygotes.prefer(answer["brought"])
         return Discovery(
             msgspec.convert(answer["targets"], tuple[TargetSpec, ...]),
             msgspec.convert(answer["problems"], dict[str, Problem]),
@@ -172,7 +168,6 @@ class LocalPool:
             if order.conference is not None:
                 order.conference.leave(order.name)
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
-        self._zygotes.prefer(progress.brought)
         return _carried(progress)
 
     async def _share(
@@ -226,17 +221,19 @@ class LocalPool:
 
     @asynccontextmanager
     async def _worker(self, zygote: str, affinity: tuple[int, ...] | None = None) -> AsyncIterator[Worker]:
-        # One that waits has started its backend, with as many threads as there are CPUs for it.
-        waiting = self._waiting.get(zygote, []) if affinity is None else []
-        while waiting and not waiting[0].alive:
-            await waiting.pop(0).dismiss()
-        worker = waiting.pop(0) if waiting else await self._zygotes.worker(zygote, affinity)
-        self._at_work += 1
+        self._at_work += 1  # before it is there: its zygote must not be ended meanwhile
         try:
-            yield worker
+            # One that waits has started its backend, with as many threads as there are CPUs for it.
+            waiting = self._waiting.get(zygote, []) if affinity is None else []
+            while waiting and not waiting[0].alive:
+                await waiting.pop(0).dismiss()
+            worker = waiting.pop(0) if waiting else await self._zygotes.worker(zygote, affinity)
+            try:
+                yield worker
+            finally:
+                await asyncio.shield(worker.dismiss())
         finally:
             self._at_work -= 1
-            await asyncio.shield(worker.dismiss())
 
 
 def _together(found: Sequence[Discovery]) -> Discovery:

@@ -27,7 +27,7 @@ from pcvd.builders.worker import Worker
 from pcvd.core.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 log = structlog.get_logger()
 
@@ -37,14 +37,6 @@ _SHOWN = 80  # bytes of what a stranger said
 _IMPORT_S, _FORK_S = 180, 120
 _BOOT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
 _PCV = str(Path(pcv.__file__).resolve().parent)
-
-
-class _Refused(Exception):
-    """Packages that should not be imported ahead, each with the reason."""
-
-    def __init__(self, packages: dict[str, str]) -> None:
-        super().__init__(str(packages))
-        self.packages = packages
 
 
 @dataclass(slots=True)
@@ -64,22 +56,18 @@ class Zygotes:
         scratch: Path,
         root: str,
         paths: Sequence[str] = (".",),
+        preload: Sequence[str] = (),
         *,
         fork: bool,
     ) -> None:
         """`root`: the working directory of all workers, wherever the daemon was started; `paths`: the folders
-        in it that modules are imported from.
+        in it that modules are imported from; `preload`: modules that all workers have imported.
 
         `fork`: False where forking is not safe (macOS); then every worker is an interpreter of its own.
         """
         self._python, self._env, self._scratch, self._root = python, dict(env), scratch, root
         self._paths = list(paths)
-        self._ahead: tuple[str, ...] = ()
-        """What zygotes import beside JAX. The same for all that live, or reference and challenger would be
-        unlike.
-        """
-        self._brought: dict[str, None] = {}
-        self._refused: set[str] = set()
+        self._preload = list(preload)
         self._fork = fork
         self._socket = scratch / "workers.sock"
         self._zygotes: dict[str, _Zygote] = {}
@@ -139,6 +127,7 @@ class Zygotes:
                     f"a worker of {self._python} did not start: {' '.join(words) or 'no word from it'}"
                 )
             hello, reader, writer = arrival.result()
+            _require_preload(hello)
             worker = Worker(name, hello["pid"], (reader, writer), ended, kill, log)
             if "failure" in hello:
                 await worker.dismiss()
@@ -158,8 +147,6 @@ class Zygotes:
         """End all zygotes, and with them their workers; those named in `but` go on."""
         zygotes = [zygote for name, zygote in self._zygotes.items() if name not in but]
         self._zygotes = {name: zygote for name, zygote in self._zygotes.items() if name in but}
-        if not self._zygotes:
-            self._ahead = self._wanted()
         for zygote in zygotes:
             if zygote.line is not None:
                 zygote.line.close()  # it ends its children, then itself
@@ -172,27 +159,13 @@ class Zygotes:
                     zygote.process.kill()
                 await zygote.process.wait()
 
-    async def start(self, names: Collection[str], *, alone: bool) -> None:
-        """Have these zygotes ready, `alone` or with others; their imports of JAX overlap."""
+    async def start(self, names: Collection[str], *, alone: Callable[[], bool]) -> None:
+        """Have these zygotes ready, where they may be `alone` no others; their imports of JAX overlap."""
         if self._fork:
             async with self._starting:
-                if alone:
+                if alone():
                     await self.stop(but=names)
                 await asyncio.gather(*(self._zygote(name) for name in names))
-
-    def prefer(self, modules: Iterable[str]) -> None:
-        """The project imports these installed modules: when all zygotes have been stopped, the next ones do
-        so ahead.
-        """
-        self._brought |= dict.fromkeys(modules)
-
-    @property
-    def outdated(self) -> bool:
-        """Whether they have not imported what they should have."""
-        return self._ahead != self._wanted()
-
-    def _wanted(self) -> tuple[str, ...]:
-        return tuple(name for name in self._brought if name.partition(".")[0] not in self._refused)
 
     def pids(self) -> list[int]:
         """The zygotes' process ids."""
@@ -207,21 +180,13 @@ class Zygotes:
             and known.process.returncode is None
         ):
             return known
-        try:
-            zygote, reader = await self._start(name)
-        except _Refused as refused:
-            log.info("not imported ahead", packages=refused.packages)
-            self._refused |= refused.packages.keys()
-            self._ahead = self._wanted()
-            return await self._zygote(name)
+        zygote, reader = await self._start(name)
         self._zygotes[name] = zygote
         self._background(_listen(zygote, reader))
         return zygote
 
     async def _start(self, name: str) -> tuple[_Zygote, asyncio.StreamReader]:
-        """A zygote that has imported JAX, and what it will say. Raises SetupError where it could not, and
-        _Refused where something should not be imported ahead.
-        """
+        """A zygote that has imported JAX, and what it will say. Raises SetupError where it could not."""
         hello_name = f"zygote-{name}-{next(self._numbers)}"
         log = self._scratch / f"{hello_name}.log"
         arrival = self._expect(hello_name)
@@ -236,8 +201,7 @@ class Zygotes:
                     hint="`python` in pcv.toml",
                 )
             hello, reader, writer = arrival.result()
-            if "refused" in hello:
-                raise _Refused(hello["refused"])
+            _require_preload(hello)
             if "failure" in hello:
                 raise SetupError(
                     f"{self._python} cannot import JAX: {hello['failure']}",
@@ -263,11 +227,12 @@ class Zygotes:
     async def _spawn(self, role: str, name: str, hash_seed: int, log: Path) -> asyncio.subprocess.Process:
         env = {**self._env, "PYTHONHASHSEED": str(hash_seed)}
         ignored = [places.state(self._root), str(self._scratch)]
-        ahead = {"root": self._root, "paths": self._paths, "ignored": ignored, "names": self._ahead}
+        preload = {"root": self._root, "paths": self._paths, "ignored": ignored, "names": self._preload}
+        ahead = json.dumps(preload if self._preload else None)
         with log.open("ab") as out:
             try:
                 return await asyncio.create_subprocess_exec(
-                    self._python, str(_BOOT), _PCV, role, str(self._socket), name, json.dumps(ahead),
+                    self._python, str(_BOOT), _PCV, role, str(self._socket), name, ahead,
                     stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self._root,
                     start_new_session=True,
                 )  # fmt: skip
@@ -323,6 +288,15 @@ async def _listen(zygote: _Zygote, reader: asyncio.StreamReader) -> None:
     for ended in zygote.children.values():
         if not ended.done():
             ended.set_result(-9)
+
+
+def _require_preload(hello: Mapping[str, Any]) -> None:
+    """Raise SetupError where a process says that it could not import what it should have."""
+    if "refused" in hello:
+        raise SetupError(
+            f"{hello['refused']} can't be imported ahead of the project: {hello['reason']}",
+            hint='take it out of "preload" in pcv.toml',
+        )
 
 
 async def _pass_on(process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:

@@ -19,7 +19,6 @@ from pcvd.worker.carry import DaemonGate, Gate, OpenGate, Wave, carry_out
 from pcvd.worker.collect import Collector
 from pcvd.worker.discover import Entry, resolve, target_spec
 from pcvd.worker.environment import describe, startup_variables
-from pcvd.worker.preload import brought
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,18 +33,9 @@ class Cohort:
     """A `build` job: load all targets, make all arguments, build this process's share, collect, run."""
 
     def __init__(
-        self,
-        line: Line,
-        job: dict[str, Any],
-        modules: Modules,
-        ledger: Ledger,
-        before: dict[str, str],
-        there: set[str],
+        self, line: Line, job: dict[str, Any], modules: Modules, ledger: Ledger, before: dict[str, str]
     ) -> None:
-        """`before` is what the environment told JAX at its start, `there` the modules that had been imported
-        before any of the project's.
-        """
-        self._there = there
+        """`before` is what the environment told JAX at its start."""
         self._line, self._modules, self._ledger, self._before = line, modules, ledger, before
         self._job = job
         self._root: str = job["root"]
@@ -85,7 +75,7 @@ class Cohort:
         artifacts = [self._collect(place, product) for place, product in enumerate(products)]
         for place, product in enumerate(products):
             self._report(place, product, artifacts[place])
-        self._line.send(did="built", environment=describe(), brought=brought(self._there), cpu_s=used_s)
+        self._line.send(did="built", environment=describe(), cpu_s=used_s)
         if self._job["partition"] != WHOLE and self._line.receive() is not None:
             if any(product.failure is None for product in products):
                 self._link(products)

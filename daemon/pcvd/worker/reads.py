@@ -89,6 +89,10 @@ class Ledger:
         """Whatever `on` reads, `owner` needs as well."""
         self._edges.setdefault(owner, set()).add(on)
 
+    def booked(self) -> set[Read]:
+        """Everything that has been booked, under whomever."""
+        return {read for reads in self._reads.values() for read in reads}
+
     def known(self, owner: str) -> bool:
         """Whether anything has been booked under `owner`."""
         return owner in self._reads

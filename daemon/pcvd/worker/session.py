@@ -11,7 +11,6 @@ import faulthandler
 import os
 import random
 import signal
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ from pcvd.worker.cohort import Cohort
 from pcvd.worker.discover import discover, target_spec
 from pcvd.worker.environment import limit_memory, startup_variables
 from pcvd.worker.modules import Modules
-from pcvd.worker.preload import brought
 from pcvd.worker.reads import Ledger
 
 if TYPE_CHECKING:
@@ -38,8 +36,8 @@ _LEAST_PRIORITY = 19
 class Session:
     """One worker, from its first words to its last."""
 
-    def __init__(self, line: Line, name: str, ahead: Ahead) -> None:
-        """`ahead`: what its process has imported already."""
+    def __init__(self, line: Line, name: str, ahead: Ahead | None) -> None:
+        """`ahead`: what its process has imported already, beside JAX."""
         self._line, self._name, self._ahead = line, name, ahead
 
     def serve(self) -> None:
@@ -69,9 +67,11 @@ class Session:
         limit_memory(job["memory_bytes"])
         # Nor may what a model compiles while it is imported come out of a cache.
         jax.config.update("jax_enable_compilation_cache", False)
-        there = set(sys.modules)
-        ignored = (os.path.join(job["root"], ".pcv"), job["scratch"])
-        ledger = self._ahead.ledger if self._ahead.serves(job["root"], job["paths"]) else Ledger(ignored)
+        if self._ahead is not None and job["root"] == self._ahead.root:
+            self._ahead.require()
+            ledger = self._ahead.ledger
+        else:
+            ledger = Ledger((os.path.join(job["root"], ".pcv"), job["scratch"]))
         modules = Modules(job["root"], job["paths"], ledger)
         ledger.install()
         before = startup_variables()
@@ -82,7 +82,6 @@ class Session:
                 targets=[asdict(target) for target in targets],
                 problems={file: asdict(problem) for file, problem in problems.items()},
                 reads={file: [asdict(read) for read in file_reads] for file, file_reads in reads.items()},
-                brought=brought(there),
             )
             return
         if job["do"] == "cut":
@@ -90,7 +89,7 @@ class Session:
 
             self._line.send(did="cut", **drawn(target_spec(job["target"]), job, modules))
             return
-        Cohort(self._line, job, modules, ledger, before, there).work()
+        Cohort(self._line, job, modules, ledger, before).work()
 
     def _measure(self, job: dict[str, Any]) -> None:
         blobs = Blobs(job["objects"])

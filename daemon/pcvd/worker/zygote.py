@@ -41,13 +41,15 @@ def main(role: str, socket_path: str, name: str, wanted: str) -> None:
     except Exception as error:  # a broken installation raises anything; the daemon says which interpreter
         line.send(role=role, name=name, pid=os.getpid(), failure=f"{type(error).__name__}: {error}")
         return
-    from pcvd.worker import preload
+    ahead, asked = None, json.loads(wanted)
+    if asked is not None:
+        from pcvd.worker import preload
 
-    try:
-        ahead = preload.bring(**json.loads(wanted))
-    except preload.Refused as refused:
-        line.send(role=role, name=name, pid=os.getpid(), refused=refused.packages)
-        return
+        try:
+            ahead = preload.bring(**asked)
+        except preload.Refused as refused:
+            line.send(role=role, name=name, pid=os.getpid(), refused=refused.module, reason=refused.reason)
+            return
     line.send(
         role="zygote" if role == "zygote" else "starting", name=name, pid=os.getpid(), jax=jax.__version__
     )
@@ -58,7 +60,7 @@ def main(role: str, socket_path: str, name: str, wanted: str) -> None:
         _live(socket_path, name, ahead)
 
 
-def _serve(line: Line, socket_path: str, ahead: Ahead) -> None:
+def _serve(line: Line, socket_path: str, ahead: Ahead | None) -> None:
     children: dict[int, str] = {}
     descendants.adopt()
     wake_read, wake_write = os.pipe()
@@ -85,7 +87,7 @@ def _serve(line: Line, socket_path: str, ahead: Ahead) -> None:
         descendants.end_all()
 
 
-def _obey_all(line: Line, children: dict[int, str], socket_path: str, ahead: Ahead) -> bool:
+def _obey_all(line: Line, children: dict[int, str], socket_path: str, ahead: Ahead | None) -> bool:
     while True:
         order = line.receive()
         if order is None:
@@ -96,7 +98,7 @@ def _obey_all(line: Line, children: dict[int, str], socket_path: str, ahead: Ahe
 
 
 def _obey(
-    order: dict[str, Any], line: Line, children: dict[int, str], socket_path: str, ahead: Ahead
+    order: dict[str, Any], line: Line, children: dict[int, str], socket_path: str, ahead: Ahead | None
 ) -> None:
     if order["do"] == "kill":
         # Only this process can kill without a race: a child it has not reaped cannot have lost its process id
@@ -141,7 +143,7 @@ def _become_child(line: Line, log: str, affinity: list[int] | None) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
 
-def _live(socket_path: str, name: str, ahead: Ahead) -> None:
+def _live(socket_path: str, name: str, ahead: Ahead | None) -> None:
     from pcvd.worker.session import Session
 
     Session(Line(socket_path), name, ahead).serve()
