@@ -12,7 +12,7 @@ import structlog
 
 from pcvd import kept
 from pcvd.builders.protocol import Pair
-from pcvd.core.compare import AGREE, EQUIVALENT, differing_outputs, judge
+from pcvd.core.compare import AGREE, DIVERGED, EQUIVALENT, UNSTABLE, differing_outputs, judge
 from pcvd.core.evidence import Facts
 from pcvd.core.model import LINKED, OutputDelta, Read, source_key
 from pcvd.core.partition import leaves
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from pcvd.files import Files
 
 log = structlog.get_logger()
+
+_ROUNDING = 1e-5
+"""How far, relatively, what is computed in another order may be from what it was. A stricter tolerance says
+nothing of two programs that are not meant to be the same.
+"""
 
 
 @dataclass(slots=True)
@@ -180,7 +185,7 @@ class Jury:
             for found in leaves(spec.entry, gathered.runs[0])
         ]
         deltas: dict[str, list[OutputDelta]] = {}
-        measured = await self._builders.measure([pair for _, pair in pairs])
+        measured = await self._builders.measure([pair for _, pair in pairs], rtol=_ROUNDING)
         for (entry, _), delta in zip(pairs, measured, strict=True):
             if delta is not None:
                 deltas.setdefault(entry, []).append(delta)
@@ -188,10 +193,11 @@ class Jury:
 
     def _settle(self, gathered: Gathered, judgements: Sequence[Judgement]) -> None:
         """Hand on compiled kernels that were found to agree."""
-        found = {one.target: (one.kernels or {}).get("verdict") for one in judgements}
-        agreed = {target for target, verdict in found.items() if verdict in {AGREE, EQUIVALENT}}
+        found = {one.target: {one.verdict, (one.kernels or {}).get("verdict")} for one in judgements}
+        agreed = {target for target, verdicts in found.items() if verdicts <= {AGREE, EQUIVALENT}}
+        refuted = {target for target, verdicts in found.items() if verdicts & {DIVERGED, UNSTABLE}}
         try:
-            handed = kept.settle(self._settings.root, gathered.kept, agreed)
+            handed = kept.settle(self._settings.root, gathered.kept, agreed, refuted)
         except OSError as error:
             log.warning("kernels not handed on", error=str(error))
         else:

@@ -126,7 +126,7 @@ class LocalPool:
         document: dict[str, Any] = answer["document"]
         return document
 
-    async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta | None]:
+    async def measure(self, pairs: Sequence[Pair], *, rtol: float = 0.0) -> list[OutputDelta | None]:
         """How far the leaves of each pair are apart: arithmetic on arrays, which only workers can do. What is
         known of the others stands where one cannot be read, or takes too long.
         """
@@ -138,7 +138,7 @@ class LocalPool:
                 do="measure",
                 objects=self._objects,
                 atol=self._settings.atol,
-                rtol=self._settings.rtol,
+                rtol=max(rtol, self._settings.rtol),
                 pairs=[(pair.schedule, asdict(pair.reference), asdict(pair.other)) for pair in pairs],
             )
             try:

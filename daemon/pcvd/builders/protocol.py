@@ -130,8 +130,10 @@ class Builders(Protocol):
         Raises UsageError for an unknown policy, TargetError where the target can't be traced or cut.
         """
 
-    async def measure(self, pairs: Sequence[Pair]) -> list[OutputDelta | None]:
-        """How far the leaves of each pair are apart; None where that could not be found out."""
+    async def measure(self, pairs: Sequence[Pair], *, rtol: float = 0.0) -> list[OutputDelta | None]:
+        """How far the leaves of each pair are apart; None where that could not be found out. A relative
+        distance of `rtol` is within tolerance, or what the settings say where that is more.
+        """
 
     async def prepare(self) -> None:
         """Have workers waiting for the next order."""

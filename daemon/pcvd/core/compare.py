@@ -62,9 +62,11 @@ def judge(target: str, runs: Sequence[Run], facts: Facts) -> Judgement:
         return Judgement(target, INCONCLUSIVE, obstacle, evidence=evidence)
     verdict, reason = _decide(found, frozenset(serious))
     cut_to = _kernels(target, runs, facts, kernels) if kernels is not None else None
-    apart = partition.excess(cut_to) if cut_to is not None else None
-    if apart is not None and verdict in {AGREE, EQUIVALENT}:
-        verdict, reason = INCONCLUSIVE, apart
+    doubt = partition.excess(cut_to) if cut_to is not None else None
+    if kernels is not None and kernels.lopsided:
+        doubt = f"of its kernels: {kernels.obstacle}"
+    if doubt is not None and verdict in {AGREE, EQUIVALENT}:
+        verdict, reason = INCONCLUSIVE, doubt
     return Judgement(
         target,
         verdict,
@@ -94,7 +96,7 @@ def _cause(
     kernels: Comparison | None,
 ) -> dict[str, Any] | None:
     """What is known at once of a difference: of the target in one piece, if that differs at the stage."""
-    difference = kernels.first(stage) if kernels is not None else None
+    difference = (kernels.first(stage) or partition.unrepeated(kernels)) if kernels is not None else None
     if difference is None or any(stage in stages for stages in whole.values()):
         return told.cause(runs[0].of(target)[0], runs, target, stage)
     return partition.cause(difference, stage)

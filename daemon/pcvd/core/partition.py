@@ -1,9 +1,9 @@
 """Comparison kernel by kernel: where targets are cut, each kernel is one more thing that is built under every
 schedule, and what they are linked to is run. Pure.
 
-A kernel that fails, or a target that can't be cut, is told; it is no difference, and leaves the verdict on
-the target in one piece as it is. What was not compared is never said to agree; nor does a target agree whose
-linked program computes something else than the whole one.
+A target that can't be cut, or a kernel that can't be built at all, is told; it is no difference, and leaves
+the verdict on the target in one piece as it is. What the reference built and another schedule did not leaves
+no agreement, nor does a linked program that computes something else than the whole one.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Comparison:
     repeats: bool = True
     obstacle: str | None = None
     failure: Failure | None = None
+    lopsided: bool = False
+    """The obstacle lies in a challenger: the reference came to build and link them all."""
 
     def found(self) -> dict[str, tuple[str, ...]]:
         """Per schedule the stages at which some kernel, or the linked program, differs."""
@@ -74,10 +76,15 @@ def compare(target: str, runs: Sequence[Run], facts: Facts) -> Comparison | None
     known = {build.kernel.name: build.kernel for build in builds if build.kernel is not None}
     linked = known.pop(LINKED, None)
     kernels = tuple(known.values())
-    failure = next((build.failure for build in builds if build.failure is not None), None)
-    obstacle = failure.sentence() if failure is not None else _obstacle(target, runs, facts)
+    obstacle = _obstacle(target, runs[0], facts)
+    lopsided = obstacle is None
+    for run in runs[1:]:
+        obstacle = obstacle or _obstacle(target, run, facts)
     if obstacle is not None:
-        return Comparison(kernels, linked, obstacle=obstacle, failure=failure)
+        failure = next((build.failure for build in builds if build.failure is not None), None)
+        return Comparison(kernels, linked, obstacle=obstacle, failure=failure, lopsided=lopsided)
+    if alone := next((run.schedule for run in runs if _alone(target, run)), None):
+        return Comparison(kernels, linked, obstacle=f"{alone} never compiled two kernels at once")
     found: dict[str, Difference] = {}
     (mine,) = _copies(runs[0].kernels_of(target))[:1]
     for run in runs[1:]:
@@ -112,19 +119,23 @@ def _copies(builds: Sequence[Build]) -> list[dict[str, Build]]:
     return [copies[number] for number in sorted(copies)]
 
 
-def _obstacle(target: str, runs: Sequence[Run], facts: Facts) -> str | None:
-    for run in runs:
-        built = _copies(run.kernels_of(target))
-        if not built or len(built) < len(run.of(target)):
-            return f"{run.schedule} did not come to build its kernels"
-        overlap = _in_flight(target, run)
-        if parse(run.schedule).overlap > 1 and overlap < _LEAST_OVERLAP:
-            return f"{run.schedule} never built two kernels at once"
-        for kernels in built:
-            for build in kernels.values():
-                lacking = _lacking(build) or unreadable(build, facts)
-                if lacking is not None:
-                    return f"{run.schedule}: {build.kernel.name if build.kernel else ''}: {lacking}"
+def _obstacle(target: str, run: Run, facts: Facts) -> str | None:
+    """Why a run says nothing of the target's kernels; None where it built and linked them all."""
+    built = _copies(run.kernels_of(target))
+    failure = next((build.failure for kernels in built for build in kernels.values() if build.failure), None)
+    if failure is not None:
+        only = "" if parse(run.schedule).serial else f" (under {run.schedule}, not when built serially)"
+        return failure.sentence() + only
+    if not built or len(built) < len(run.of(target)):
+        return f"{run.schedule} did not come to build its kernels"
+    for kernels in built:
+        # A worker that ended early, through whomever, has not linked what it built.
+        if LINKED not in kernels:
+            return f"{run.schedule} did not come to link its kernels"
+        for name, build in kernels.items():
+            lacking = _lacking(build) or unreadable(build, facts)
+            if lacking is not None:
+                return f"{run.schedule}: {name}: {lacking}"
     return None
 
 
@@ -138,9 +149,9 @@ def _lacking(build: Build) -> str | None:
 
 
 def _in_flight(target: str, run: Run) -> int:
-    """The largest number of kernels under way at one moment at which one of the target's was."""
-    own = [(one.began_ns, one.ended_ns) for one in run.kernels_of(target) if one.compiling_ns]
-    spans = [(one.began_ns, one.ended_ns) for one in run.kernels if one.compiling_ns]
+    """The largest number of kernels in the compiler at one moment at which one of the target's was."""
+    own = [(one.compiling_ns, one.ended_ns) for one in run.kernels_of(target) if one.compiling_ns]
+    spans = [(one.compiling_ns, one.ended_ns) for one in run.kernels if one.compiling_ns]
     within = [
         peak([(max(begin, start), min(end, stop)) for start, stop in spans if start < end and begin < stop])
         for begin, end in own
@@ -149,11 +160,14 @@ def _in_flight(target: str, run: Run) -> int:
 
 
 def lonely(target: str, run: Run) -> bool:
-    """Whether a concurrent run built the target's kernels one by one, with nothing going wrong."""
-    kernels = run.kernels_of(target)
-    failed = any(build.failure is not None for build in kernels)
-    concurrent = parse(run.schedule).overlap > 1
-    return concurrent and bool(kernels) and not failed and _in_flight(target, run) < _LEAST_OVERLAP
+    """Whether a concurrent run compiled the target's kernels one by one, with nothing going wrong."""
+    return _alone(target, run) and all(build.failure is None for build in run.kernels_of(target))
+
+
+def _alone(target: str, run: Run) -> bool:
+    """Whether a concurrent run compiled the target's kernels, and none of them beside another."""
+    some = any(one.compiling_ns for one in run.kernels_of(target))
+    return some and parse(run.schedule).overlap > 1 and _in_flight(target, run) < _LEAST_OVERLAP
 
 
 def excess(told: Mapping[str, Any]) -> str | None:
@@ -219,6 +233,13 @@ def cause(difference: Difference, stage: str) -> dict[str, Any]:
         "evidence": [],
         "remarks": ["the target in one piece does not differ there"],
     }
+
+
+def unrepeated(found: Comparison) -> Difference | None:
+    """The linked program, where it gives other bits when it runs again."""
+    if found.repeats or found.linked is None:
+        return None
+    return Difference(found.linked, {"repeat": ("output",)})
 
 
 def leaves(target: str, reference: Run) -> Iterator[tuple[Any, Any]]:

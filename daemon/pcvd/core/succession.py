@@ -41,7 +41,9 @@ def inherit(judgement: Judgement, earlier: Judgement) -> Judgement:
     sources and differed alike.
     """
     alike = same_sources(judgement, earlier) and _shape(judgement) == _shape(earlier)
-    known = alike and puzzling(judgement) and not puzzling(earlier)
+    # What is known of a kernel that differed alone says nothing of the target in one piece.
+    told = earlier.cause is not None and earlier.cause["kind"] != CAUSE
+    known = alike and told and puzzling(judgement) and not puzzling(earlier)
     return replace(judgement, cause=earlier.cause) if known else judgement
 
 

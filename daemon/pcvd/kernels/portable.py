@@ -31,6 +31,14 @@ _PROCESSOR = ("vendor_id", "model name", "flags", "CPU implementer", "CPU part",
 """What tells one processor from another, as Linux names it on x86 and ARM."""
 
 
+_CONFIGURATION = (
+    "jax_disable_most_optimizations", "jax_optimization_level", "jax_exec_time_optimization_effort",
+    "jax_memory_fitting_effort", "jax_memory_fitting_level", "jax_enable_remat_opt_pass",
+    "jax_use_shardy_partitioner",
+)  # fmt: skip
+"""What JAX hands to the compiler beside the program."""
+
+
 class Parcel(TypedDict):
     """What a compiling process is sent: builtin types only."""
 
@@ -94,6 +102,7 @@ def key(lowered: Any, options: Mapping[str, Any], device: Any) -> str:
         "jax": f"{jax.__version__} {jaxlib.__version__}",
         "platform": f"{device.platform} {device.client.platform_version} {device.device_kind}",
         "machine": f"{platform.machine()} {_processor()} {_cores()}",
+        "configuration": repr([getattr(jax.config, name, None) for name in _CONFIGURATION]),
         "flags": os.environ.get("XLA_FLAGS", "") + os.environ.get("LIBTPU_INIT_ARGS", ""),
     }
     digest = hashlib.sha256()

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import jax
 
+from pcvd.trim import MOST_BYTES, trim
+
 STATE = ".pcv"
 """The folder of a project in which pcv keeps its records."""
 
 _DIGEST_BYTES = 32
 _UNFINISHED = ".unfinished-"
-_MOST_BYTES = 1 << 30
 
 
 class Damaged(ValueError):
@@ -31,7 +32,7 @@ class Damaged(ValueError):
 class FolderCache:
     """Compiled kernels by their content, in a folder of this user's own."""
 
-    def __init__(self, folder: str, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, folder: str, most_bytes: int = MOST_BYTES) -> None:
         self._folder, self._most_bytes = Path(folder), most_bytes
 
     def get(self, key: str) -> bytes | None:
@@ -51,10 +52,8 @@ class FolderCache:
         digest, executable = held[:_DIGEST_BYTES], held[_DIGEST_BYTES:]
         if hashlib.sha256(executable).digest() != digest:
             raise Damaged(f"{path} is damaged")
-        with contextlib.suppress(
-            OSError
-        ):  # it was wanted; a folder that can't be written to is read all the same
-            os.utime(path)
+        with contextlib.suppress(OSError):  # a folder that can't be written to is read all the same
+            os.utime(path)  # it was wanted
         return executable
 
     def put(self, key: str, executable: bytes) -> None:
@@ -72,23 +71,7 @@ class FolderCache:
         except BaseException:
             Path(unfinished).unlink(missing_ok=True)
             raise
-        self._trim()
-
-    def _trim(self) -> None:
-        """Let the folder hold no more than it may."""
-        kept = 0
-        for path, size in self._latest_first():
-            kept += size
-            if kept > self._most_bytes:
-                path.unlink(missing_ok=True)
-
-    def _latest_first(self) -> list[tuple[Path, int]]:
-        found = []
-        for path in self._folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # trimmed by somebody else, or finished
-                info = path.stat()
-                found.append((info.st_mtime_ns, path, info.st_size))
-        return [(path, size) for _, path, size in sorted(found, reverse=True)]
+        trim(self._folder, self._most_bytes)
 
 
 def _must_be_own(info: os.stat_result) -> None:
@@ -108,4 +91,6 @@ def usual() -> FolderCache | None:
     here = Path.cwd()
     states = (folder / STATE for folder in (here, *here.parents))
     found = next((state for state in states if state.is_dir()), None)
+    if found is not None and found.stat().st_uid != os.getuid():
+        return None  # whose folder it is can put other code into it
     return None if found is None else FolderCache(str(found / "kernels"))
