@@ -27,6 +27,7 @@ from pcvd.desk import MOST_LISTED, Desk
 from pcvd.files import Files
 from pcvd.leisure import Errand, Leisure, machine_is_idle
 from pcvd.orders import Explanation, Finished, OpenBuilders, Orders, utc_now
+from pcvd.pace import Pace
 from pcvd.premises import Premises
 from pcvd.pulse import Pulse
 from pcvd.reload import LiveSettings
@@ -47,8 +48,6 @@ _WATCH_AGAIN_S = 5.0
 """After a failure of the watcher, this long until it is tried again."""
 _LONG_S = 10.0
 """An order that is under way for longer than this does not keep others from being carried out."""
-_PUBLISH_SHARE, _QUICKLY_S = 100.0, 0.01
-"""Writing the status files takes one hundredth of the time at the most, where it is not done in no time."""
 _PAGE = 200
 """So many verdicts are recalled at a time: of ten thousand at once the memory would never be given back."""
 _POLL_S = 1.0
@@ -80,7 +79,7 @@ class Service:
     ) -> None:
         """`eager`: build what is new or stale by itself, not only what is asked for."""
         self._store, self._publish = store, publish
-        self._publish_at = 0.0
+        self._pace = Pace()
         self._files = Files()
         self._settings = LiveSettings(settings, self._files)
         self._plan = Plan(eager=eager, root=settings.root)
@@ -236,7 +235,8 @@ class Service:
                 await self._store.declare(self._plan.targets)
             except PcvError as error:
                 self._board.problem("store", Problem.of(error))
-        if self._plan.idle or asyncio.get_running_loop().time() >= self._publish_at:
+        now = asyncio.get_running_loop().time()
+        if self._pace.due(now, idle=self._plan.idle, awaited=self._plan.waits()):
             await self._put_out()
         await self._pulse.tell()
 
@@ -253,8 +253,7 @@ class Service:
                 self._publish(*words)
         except OSError as error:
             log.warning("status not written", error=str(error))
-        took = asyncio.get_running_loop().time() - began
-        self._publish_at = began + (_PUBLISH_SHARE * took if took > _QUICKLY_S else 0.0)
+        self._pace.wrote(began, asyncio.get_running_loop().time())
 
     # -- from what happened to what it means -------------------------------------------------------
 
