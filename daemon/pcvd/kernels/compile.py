@@ -8,7 +8,7 @@ caller lowers is lowered under the caller's.
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -104,6 +104,10 @@ def compile_kernels(
             for place in largest_first:
                 task = _task(kernels[place], how, cache, options, device)
                 futures[place] = pool.submit(task.run, compilers)
+            # The first that fails ends it, though another one that is asked before it may never answer.
+            ended, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
+            for future in ended:
+                future.result()
             return [futures[place].result() for place in range(len(kernels))]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
