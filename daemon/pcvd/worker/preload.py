@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_UNFIT = ("program", "file")
+"""What a program reads is not known, so the files that stand for it are told after it."""
+
+
 class Refused(Exception):
     """A module can't be imported ahead, for a reason. The process that tried is of no use any more."""
 
@@ -76,7 +80,8 @@ def bring(root: str, paths: Sequence[str], ignored: Sequence[str], names: Sequen
         after = _surroundings()
         if changed := [what for what in after if before[what] != after[what]]:
             raise Refused(name, f"its import changes {', '.join(changed)}")
-        if read := next((one.name for one in ledger.booked() if one.kind in {"file", "program"}), None):
+        told = {kind: sorted(one.name for one in ledger.booked() if one.kind == kind) for kind in _UNFIT}
+        if read := next((names[0] for names in told.values() if names), None):
             raise Refused(name, f"its import depends on {read}")
     sys.meta_path.remove(guard)
     modules.leave()
