@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pcvd.core import events
+from pcvd.codes import Codes
+from pcvd.core import events, looks
 from pcvd.watch import may_declare
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from pcvd.core.plan import Plan
     from pcvd.files import Files
     from pcvd.watch import Watch
+
+
+_MOST_LEARNED = 1000
+"""Modules that are looked into before anybody saves one; of ten thousand it would take a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class Changes:
 
     def __init__(self, root: str, files: Files) -> None:
         self._root, self._files = root, files
+        self._codes = Codes()
         self._told: dict[str, str | None] = {}
         self._unseen: list[str] = []
         self._hidden: dict[str, bool] = {}
@@ -51,6 +58,14 @@ class Changes:
         for path, digest in reads.items():
             self._told.setdefault(path, digest)
 
+    async def learn(self, names: Iterable[str] | None = None) -> None:
+        """Have a look at modules that were read (None: at some of all), to know later whether a save of one
+        is a new comment.
+        """
+        if names is None:
+            names = itertools.islice(filter(looks.is_module, self._told), _MOST_LEARNED)
+        await self._codes.learn({name: digest for name in names if (digest := self._told.get(name))})
+
     async def unseen(self, plan: Plan, watch: Watch) -> list[str]:
         """The files that were read and that the watcher does not see."""
         about = (plan.paths_version, watch)
@@ -61,7 +76,10 @@ class Changes:
             new = [path for path in paths if path not in self._hidden]
             # Where each name leads: of ten thousand files that takes a while.
             self._hidden |= await asyncio.to_thread(
-                lambda: {path: not watch.covers(path) or _is_linked(path) for path in new}
+                lambda: {
+                    name: not watch.covers(path := name.removesuffix(looks.TEXT)) or _is_linked(path)
+                    for name in new
+                }
             )
             self._unseen_of, self._unseen = about, [path for path in paths if self._hidden[path]]
         return self._unseen
@@ -83,6 +101,9 @@ class Changes:
         concerned = _concerned(paths, plan)
         digests = await self._files.digests(concerned)
         changes = {path: digest for path, digest in digests.items() if self._told.get(path, "") != digest}
+        cosmetic = await self._codes.alike(
+            {path: (self._told.get(path), digest) for path, digest in changes.items()}
+        )
         self._told |= digests
         declaring = await asyncio.to_thread(watch.declaring_among, paths)
         gone = {
@@ -92,7 +113,7 @@ class Changes:
         }
         if not changes and not declaring and not gone:
             return None
-        return events.Saved(changes, declaring, frozenset(gone))
+        return events.Saved(changes, declaring, frozenset(gone), cosmetic)
 
 
 def _is_linked(path: str) -> bool:

@@ -40,7 +40,8 @@ class Files:
     def digest(self, path: str) -> str | None:
         """The digest of one name, or None. Reads a file unless its stat is the known one."""
         if path.endswith(looks.TREE):
-            return _tree(looks.folder_of(path))
+            return _tree(looks.path_of(path))
+        path = path.removesuffix(looks.TEXT)
         if path.endswith("/"):
             return looks.place_digest(os.path.realpath(path)) if os.path.isdir(path) else None
         found = stat_of(path)
@@ -62,7 +63,9 @@ class Files:
     async def stats(self, paths: Iterable[str]) -> dict[str, Stat | None]:
         """Each file's or folder's stat as it is now."""
         wanted = list(paths)
-        return await asyncio.to_thread(lambda: {path: stat_of(path) for path in wanted})
+        return await asyncio.to_thread(
+            lambda: {path: stat_of(path.removesuffix(looks.TEXT)) for path in wanted}
+        )
 
 
 def stat_of(path: str) -> Stat | None:

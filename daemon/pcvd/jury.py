@@ -12,6 +12,7 @@ import structlog
 
 from pcvd import kept
 from pcvd.builders.protocol import Pair
+from pcvd.core import looks
 from pcvd.core.compare import AGREE, DIVERGED, EQUIVALENT, UNSTABLE, differing_outputs, judge
 from pcvd.core.evidence import Facts
 from pcvd.core.model import LINKED, OutputDelta, Read, source_key
@@ -220,4 +221,4 @@ class Jury:
         return f"{self._settings.root.rstrip('/')}/{spec.path}"
 
     def _relative(self, path: str) -> str:
-        return path.removeprefix(self._settings.root.rstrip("/") + "/")
+        return looks.path_of(path).removeprefix(self._settings.root.rstrip("/") + "/")

@@ -90,6 +90,16 @@ class Finished:
     soaked_s: float | None = None
     """How long it took, where it was only to gather evidence."""
 
+    @property
+    def read(self) -> set[str]:
+        """The names of everything that what was judged or confirmed rests on."""
+        found: set[str] = set()
+        for event in self.events:
+            if isinstance(event, events.Ended):
+                found.update(*(one.reads or () for one in event.judged))
+                found.update(*(one.reads for one in event.confirmed))
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -266,10 +276,10 @@ class Orders:
         builders = await self._ready()
         surroundings = (builders, self._settings, self._files, self._blobs, utc_now)
         rests_on = await self._premises.present(self._settings)
+        if order.aside:
+            # Not for this round: the next save is to find workers waiting.
+            await self.prepare()
         if order.whole:
-            if order.aside:
-                # Not for this round: the next save is to find workers waiting.
-                await self.prepare()
             rounds = Rounds(*surroundings, soak=order.soak, alone=lambda: order.number not in self._crowded)
             outcome = await rounds.hold(cohort, order.why, rests_on)
         else:
@@ -285,7 +295,8 @@ class Orders:
             return replace(await self._conclude(record, whole=True), explanations=counted)
         if order.aside:
             record, counted = await self._weighed(record, strengthened)
-            return replace(await self._conclude(record, outcome, whole=True), explanations=counted)
+            finished = await self._conclude(record, outcome, provisional, whole=order.whole)
+            return replace(finished, explanations=counted)
         return await self._conclude(await self._succeed(record), outcome, provisional, whole=order.whole)
 
     async def _standing(self, entry: str) -> VerdictRecord | None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
+from pcvd.core import looks
 from pcvd.core.events import Known
 from pcvd.core.succession import is_partial
 
@@ -79,6 +80,7 @@ def _changed(read: Read, now: str | None, root: str) -> str:
     """That `read` is another one than when the target was judged, whoever ran or did not run meanwhile."""
     match read.kind, read.name:
         case ("file", name):
+            name = looks.path_of(name)
             what = os.path.relpath(name, root) if name.startswith(f"{root.rstrip('/')}/") else name
         case ("env", name):
             what = f"the variable {name}"

@@ -19,7 +19,7 @@ from pcvd.barrier import Barrier
 from pcvd.board import Board
 from pcvd.builders.zygotes import worker_environment
 from pcvd.changes import Changed, Changes, Look
-from pcvd.core import events
+from pcvd.core import events, looks
 from pcvd.core.errors import PcvError, SetupError
 from pcvd.core.model import Problem, Read
 from pcvd.core.plan import Plan
@@ -122,6 +122,7 @@ class Service:
                 group.create_task(self._poll())
             for event in await self._recover():
                 self._handle(event, group)
+            group.create_task(self._changes.learn())
             self._pulse.ready = True
             while True:
                 await self._tell()
@@ -131,6 +132,8 @@ class Service:
                     watcher = group.create_task(self._listen())
                 for event in await self._understand(taken):
                     self._handle(event, group)
+                if isinstance(taken, Finished):
+                    group.create_task(self._changes.learn(taken.read))
                 self._pulse.done()
                 if isinstance(taken, Changed):
                     self._barrier.told(taken.paths)
@@ -340,7 +343,7 @@ class Service:
             return []
         for file in saved.gone:
             self._board.problem(file)
-        log.info("saved", files=sorted({*saved.changes, *saved.declaring, *saved.gone}))
+        log.info("saved", files=sorted({*map(looks.path_of, saved.changes), *saved.declaring, *saved.gone}))
         return [saved]
 
     async def _reload(self, happened: Changed | Look) -> bool:

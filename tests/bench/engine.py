@@ -57,13 +57,12 @@ class Running:
         self.start_s = timed([*CTL, "start", "--root", str(root)])[0]
         self.socket = places.socket_path(str(root))
 
-    def ask(self, path: str, accept: str = "application/json") -> bytes:
+    def ask(self, path: str, accept: str = "application/json", method: str = "GET") -> bytes:
         """The body of an answer."""
         link = socket.socket(socket.AF_UNIX)
         link.connect(self.socket)
-        link.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n".encode()
-        )
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        link.sendall(head.encode())
         answer = b""
         while piece := link.recv(1 << 20):
             answer += piece
@@ -88,6 +87,13 @@ class Running:
             if found["fresh"] and found["checked_at"] != before:
                 return
             time.sleep(0.002)
+
+    def until_judged(self, entry: str) -> dict[str, Any]:
+        """Wait until everything saved before has been seen and judged; what stands of a target then."""
+        self.ask("/v1/wait", method="POST")
+        found = self.target(entry)
+        assert found["fresh"]
+        return found
 
     def stop(self) -> None:
         """End it."""
@@ -115,7 +121,13 @@ def saves(root: Path) -> dict[str, Any]:
     (root / "pcv.toml").write_text("soak = false\n", encoding="utf-8")
     path = root / demonstration.MODEL
     daemon = Running(root)
-    took: dict[str, list[float]] = {"nothing": [], "comment": [], "edit": [], "script": []}
+    took: dict[str, list[float]] = {
+        "nothing": [],
+        "comment": [],
+        "confirmed": [],
+        "edit": [],
+        "script": [],
+    }
     try:
         for number in range(ROUNDS):
             for kind, seconds in took.items():
@@ -129,8 +141,12 @@ def saves(root: Path) -> dict[str, Any]:
                 began = time.perf_counter()
                 if kind == "nothing":
                     path.write_text(text, encoding="utf-8")
-                    timed([*CTL, "wait", "--root", str(root)])
+                    daemon.until_judged(STEP)
                 elif kind == "comment":
+                    path.write_text(f"# {number}\n{text}", encoding="utf-8")
+                    # By the verdict that stood: it is confirmed, and dated anew, only after that.
+                    assert daemon.until_judged(STEP)["checked_at"] == before
+                elif kind == "confirmed":
                     path.write_text(f"# {number}\n{text}", encoding="utf-8")
                     daemon.until_fresh(STEP, before)
                 else:
@@ -144,6 +160,7 @@ def saves(root: Path) -> dict[str, Any]:
     return {
         "no_op_save_and_wait_s": middle["nothing"],
         "comment_edit_s": middle["comment"],
+        "comment_edit_confirmed_s": middle["confirmed"],
         "one_target_edit_s": middle["edit"],
         "script_s": middle["script"],
         "script_over_comment_edit": round(middle["script"] / middle["comment"], 1),
@@ -232,8 +249,9 @@ def scale(root: Path, size: int) -> dict[str, Any]:
         resident = process.memory_info().rss
         path = root / entries[size // 2].partition(":")[0]
         checked = daemon.target(entries[size // 2])["checked_at"]
+        text = path.read_text(encoding="utf-8")
         saved = time.perf_counter()
-        path.write_text(path.read_text(encoding="utf-8") + "# more\n", encoding="utf-8")
+        path.write_text(text.replace("1.0", "2.0"), encoding="utf-8")
         answers = []
         while True:
             asked = time.perf_counter()
@@ -243,6 +261,11 @@ def scale(root: Path, size: int) -> dict[str, Any]:
             if found["fresh"] and found["checked_at"] != checked:
                 break
         edit = time.perf_counter() - saved
+        timed([*CTL, "wait", "--whole", "--root", str(root)])
+        saved = time.perf_counter()
+        path.write_text(text.replace("1.0", "2.0  # more"), encoding="utf-8")
+        daemon.until_judged(entries[size // 2])
+        comment = time.perf_counter() - saved
         for _more in range(300 - len(answers)):
             asked = time.perf_counter()
             daemon.ask("/v1/status?most=60", "text/plain")
@@ -255,7 +278,8 @@ def scale(root: Path, size: int) -> dict[str, Any]:
         "idle_after_s": round(daemon.start_s + ready, 2),
         "rebuilt": log.count('"validating"'),
         "affected_ms": affected,
-        "comment_edit_s": round(edit, 3),
+        "edit_s": round(edit, 3),
+        "comment_edit_s": round(comment, 3),
         "status_p50_ms": round(1000 * answers[len(answers) // 2], 2),
         "status_p99_ms": round(1000 * answers[int(len(answers) * 0.99)], 2),
         "rss_mb": round(resident / 1e6, 1),
@@ -296,6 +320,7 @@ def plot(scales: dict[str, dict[str, Any]]) -> None:
     saves = {
         "know what is affected": column("affected_ms"),
         "comment edit to fresh verdict": column("comment_edit_s", 1000),
+        "edit to first verdict": column("edit_s", 1000),
     }
     answers = {"p50": column("status_p50_ms"), "p99": column("status_p99_ms")}
     daemon = {"start, s": column("idle_after_s"), "memory, MB": column("rss_mb")}

@@ -28,8 +28,8 @@ def test_listings_are_equal_where_what_counts_in_them_is(one, other):
 @pytest.mark.parametrize("folder", ["/p", "/p/", "/"])
 def test_names_lead_back_to_their_folder(folder):
     plain = folder.rstrip("/")
-    assert looks.folder_of(looks.presence(folder)) == plain
-    assert looks.folder_of(looks.tree(folder)) == plain
+    assert looks.path_of(looks.presence(folder)) == plain
+    assert looks.path_of(looks.tree(folder)) == plain
     assert len({looks.presence(folder), looks.tree(folder), plain}) == 3
 
 

@@ -179,7 +179,8 @@ def test_while_something_is_built_any_path_may_come_to_matter():
     plan = Plan()
     assert plan.concerned(LIB) == set()
     plan.handle(Declared(specs(A)))
-    assert plan.concerned(LIB) == {LIB}
+    assert plan.concerned(LIB) == {LIB, f"{LIB}//text"}
+    assert plan.concerned("/p/data.csv") == {"/p/data.csv"}
 
 
 def test_what_is_being_built_answers_who_asks():
@@ -657,7 +658,7 @@ def test_what_is_saved_before_its_target_is_declared_again_is_not_fresh():
     remembered = known(A, fresh=True), known(B, fresh=True)
     discover = plan.handle(Recovered(remembered, frozenset({"a.py", "b.py"})))
     assert discover == [Discover(("a.py", "b.py"))]
-    assert plan.concerned("/p/a.py") == {"/p/a.py"}
+    assert "/p/a.py" in plan.concerned("/p/a.py")
     plan.handle(Saved({"/p/a.py": "2"}))
     plan.handle(Declared(specs(A), "a.py", frozenset({"/p/a.py"})))
     plan.handle(Declared(specs(B), "b.py", frozenset({"/p/b.py"})))

@@ -70,9 +70,10 @@ class Project(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.plan = Plan()
+        self.plan = Plan(root="/p")
         self.numbers: Iterator[int] = itertools.count(1)
         self.contents = dict.fromkeys(FILES, 0)
+        self.comments = dict.fromkeys(FILES, 0)  # which change what a file holds, and nothing of what it does
         self.named: dict[str, int] = {}  # target to the version of its arguments
         self.decorated: tuple[str, ...] = ()
         self.crashing: frozenset[str] = frozenset()
@@ -91,7 +92,10 @@ class Project(RuleBasedStateMachine):
         own = f"/p/{entry.partition(':')[0]}"
         content = self.contents[own]
         paths = [own, *(["/p/x.py"] if content % 2 else []), *(["/p/y.py"] if content % 3 == 1 else [])]
-        return {path: str(self.contents[path]) for path in paths}
+        return {path: self.digest(path) for path in paths}
+
+    def digest(self, path: str) -> str:
+        return f"{self.contents[path]}#{self.comments[path]}"
 
     def existing(self) -> list[str]:
         return [spec.entry for spec in self.plan.targets]
@@ -131,9 +135,17 @@ class Project(RuleBasedStateMachine):
 
     # -- what people do ----------------------------------------------------------------------------
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(
+        names=st.sets(st.sampled_from(NAMED)),
+        decorated=st.sets(st.sampled_from(DECORATED)),
+        calm=st.booleans(),
+    )
+    def begin(self, names: set[str], decorated: set[str], calm: bool) -> None:
+        self.decorated = tuple(sorted(decorated))
         self.tell(Saved({}, frozenset({MODEL})))
+        self.name_in_settings(names)
+        if calm:
+            self.leave_alone("agree")
 
     @rule(names=st.sets(st.sampled_from(NAMED)))
     def name_in_settings(self, names: set[str]) -> None:
@@ -158,24 +170,38 @@ class Project(RuleBasedStateMachine):
     @rule(path=st.sampled_from(FILES))
     def save(self, path: str) -> None:
         self.change(path)
-        self.tell(Saved({path: str(self.contents[path])}, frozenset({MODEL} if path == "/p/d.py" else {})))
+        self.tell(Saved({path: self.digest(path)}, frozenset({MODEL} if path == "/p/d.py" else {})))
 
     @rule(path=st.sampled_from(FILES))
     def save_without_a_change(self, path: str) -> None:
-        self.tell(Saved({path: str(self.contents[path])}))
+        self.tell(Saved({path: self.digest(path)}))
 
     @rule(path=st.sampled_from(FILES[:4]))
     def save_together(self, path: str) -> None:
         for each in (path, "/p/x.py"):
             self.change(each)
-        changes = {each: str(self.contents[each]) for each in (path, "/p/x.py")}
+        changes = {each: self.digest(each) for each in (path, "/p/x.py")}
         self.tell(Saved(changes, frozenset({MODEL} if path == "/p/d.py" else {})))
+
+    @rule(path=st.sampled_from(FILES))
+    def comment(self, path: str) -> None:
+        before = self.digest(path)
+        self.comments[path] = next(self.numbers)
+        for entry in self.readers(path):
+            reads, busy = (
+                self.verdict_reads.get(entry, {}),
+                any(entry in one.seen for one in self.under.values()),
+            )
+            if busy or any(held != self.digest(each) for each, held in reads.items() if each != path):
+                self.touch(entry, surely=False)
+        declaring = frozenset({MODEL} if path == "/p/d.py" and self.decorated else {})
+        self.tell(Saved({path: self.digest(path)}, declaring, cosmetic={path: before}))
 
     @rule(decorated=st.sets(st.sampled_from(DECORATED)))
     def edit_decorators(self, decorated: set[str]) -> None:
         self.change("/p/d.py")
         self.decorated = tuple(sorted(decorated))
-        changes = {"/p/d.py": str(self.contents["/p/d.py"])}
+        changes = {"/p/d.py": self.digest("/p/d.py")}
         if decorated:
             self.tell(Saved(changes, frozenset({MODEL})))
         else:
@@ -185,10 +211,14 @@ class Project(RuleBasedStateMachine):
 
     def change(self, path: str) -> None:
         self.contents[path] = next(self.numbers)
+        for entry in self.readers(path):
+            self.touch(entry, surely=False)
+
+    def readers(self, path: str) -> Iterator[str]:
         for entry in TARGETS:
             seen = [under.seen.get(entry, {}) for under in self.under.values()]
             if any(path in reads for reads in (self.verdict_reads.get(entry, {}), self.reads(entry), *seen)):
-                self.touch(entry, surely=False)
+                yield entry
 
     @rule(entries=st.sets(st.sampled_from(TARGETS)))
     def ask(self, entries: set[str]) -> None:
@@ -284,6 +314,17 @@ class Project(RuleBasedStateMachine):
                 self.given_up.add(entry)
         self.tell(ended)
 
+    @precondition(lambda self: self.under)
+    @rule(word=st.sampled_from(VERDICTS))
+    def leave_alone(self, word: str) -> None:
+        # Else hardly anything would ever be fresh, and edited then.
+        for _ in range(MOST_ROUNDS):
+            if self.under:
+                number = next(iter(self.under))
+                if self.under[number].outcome is None:
+                    self.come_to(number, lambda _: word)
+                self.hear(number)
+
     @precondition(lambda self: any(not under.abandoned for under in self.under.values()))
     @rule(data=st.data())
     def drag_on(self, data: st.DataObject) -> None:
@@ -299,7 +340,7 @@ class Project(RuleBasedStateMachine):
                 continue  # the plan has not heard yet what the build read
             if reads is None or entry in self.surely_stale:
                 assert not self.plan.fresh(entry), f"{entry} was never judged as it stands"
-            elif any(content != str(self.contents[path]) for path, content in reads.items()):
+            elif any(code(held) != str(self.contents[path]) for path, held in reads.items()):
                 assert not self.plan.fresh(entry), f"{entry} is judged on files that are no more"
             elif entry not in self.perhaps_stale:
                 assert self.plan.fresh(entry), f"nothing happened to {entry}"
@@ -314,6 +355,8 @@ class Project(RuleBasedStateMachine):
         for entry in self.existing():
             assert self.plan.state(entry) == "idle"
             assert self.plan.fresh(entry) or entry in self.given_up, f"{entry} is stale, and nobody cares"
+            if self.plan.fresh(entry):
+                assert self.verdict_reads[entry] == self.reads(entry), f"{entry} was never confirmed"
 
     @invariant()
     def states_are_told(self) -> None:
@@ -327,17 +370,16 @@ class Project(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """When nobody edits any more the plan comes to rest, whatever crashes."""
-        for _ in range(MOST_ROUNDS):
-            if not self.under:
-                break
-            number = next(iter(self.under))
-            if self.under[number].outcome is None:
-                self.come_to(number, lambda _: "agree")
-            self.hear(number)
+        self.leave_alone("agree")
         assert self.plan.idle, "it builds for ever"
         self.fresh_is_true()
         self.rest_is_earned()
 
 
+def code(held: str) -> str:
+    """What a file does, of what it holds."""
+    return held.partition("#")[0]
+
+
 TestProject = Project.TestCase
-TestProject.settings = settings(max_examples=150, stateful_step_count=40)
+TestProject.settings = settings(max_examples=250, stateful_step_count=40)

@@ -9,6 +9,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 
 import pytest
 
+from pcvd.core import looks
 from pcvd.core.model import Read, TargetSpec
 from pcvd.worker.hooks import Hooks
 from pcvd.worker.reads import Ledger, module_owner
@@ -316,8 +317,9 @@ def test_a_digest_of_what_was_read_is_never_replaced_by_a_stat(tmp_path):
         hear("open", (str(path), "r", 0))
         ledger.source("target a", str(path), b"m")
         hear("open", (str(path), "r", 0))
-    (read,) = ledger.of("target a")
-    assert read == Read("file", str(path), hashlib.sha256(b"m").hexdigest())
+    module, text = ledger.of("target a")
+    assert module == Read("file", str(path), hashlib.sha256(b"m").hexdigest())
+    assert (text.name, text.digest) == (looks.text(str(path)), None)
 
 
 @pytest.mark.parametrize(

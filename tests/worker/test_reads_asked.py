@@ -62,6 +62,12 @@ ASKING = {
         import runpy
         return x + runpy.run_module("asked.script")["VALUE"]
     """,
+    "module_exists": "return x + os.path.exists(DATA / 'script.py') + (DATA / 'script.py').is_file()",
+    "module_resolved": "return x + len((DATA / 'script.py').resolve().parts)",
+    "module_text": "return x + len((DATA / 'script.py').read_text())",
+    "module_size": "return x + os.path.getsize(DATA / 'script.py')",
+    "module_stat": "return x + os.stat(DATA / 'script.py').st_size",
+    "module_path_stat": "return x + (DATA / 'script.py').stat().st_size",
     "listdir": "return x + len(os.listdir(DATA / 'list'))",
     "listdir_bytes": "return x + len(os.listdir(os.fsencode(DATA / 'list')))",
     "scandir": """
@@ -171,12 +177,13 @@ ASKING = {
     """,
 }
 
-FILE, ABSENT, LISTED, PRESENT, TREE = "file", "absent", "listed", "present", "tree"
+FILE, ABSENT, LISTED, PRESENT, TREE, TEXT = "file", "absent", "listed", "present", "tree", "text"
 
 # What is booked for them besides their own modules: kind and path below asked/.
 TOGETHER = [
     (("located",), {(FILE, "plugin.py")}),
-    (("run_path", "run_module"), {(FILE, "script.py")}),
+    (("run_module", "module_exists", "module_resolved"), {(FILE, "script.py")}),
+    (("run_path", "module_text", "module_size", "module_stat", "module_path_stat"), {(TEXT, "script.py")}),
     (("listdir", "listdir_bytes", "scandir", "iterdir", "path_globbed", "globbed"), {(LISTED, "list")}),
     (("walked", "fwalked"), {(LISTED, "list"), (LISTED, "list/sub")}),
     (("list_gone", "exists_not", "is_dir_not", "lexists_not"), {(ABSENT, "nowhere")}),
@@ -227,10 +234,12 @@ def found(shop, carried, name):
         if not read.name.startswith(f"{shop.root}/"):
             continue
         path, kind = read.name, read.kind
-        if read.name.endswith(looks.TREE):
-            path, kind = looks.folder_of(path), TREE
+        if read.name.endswith(looks.TEXT):
+            path, kind = looks.path_of(path), TEXT
+        elif read.name.endswith(looks.TREE):
+            path, kind = looks.path_of(path), TREE
         elif read.name.endswith("/"):
-            path, kind = looks.folder_of(path), PRESENT
+            path, kind = looks.path_of(path), PRESENT
         elif kind == FILE and Path(path).is_dir():
             kind = LISTED
         inner = os.path.relpath(path, shop.path("asked"))

@@ -1,5 +1,5 @@
-"""Aside: what is worth doing when nobody waits for anything. Differences to look into, and rounds that only
-gather evidence.
+"""Aside: what is worth doing when nobody waits for anything. Verdicts to confirm over which only comments
+were saved, differences to look into, and rounds that only gather evidence.
 """
 
 from __future__ import annotations
@@ -7,12 +7,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pcvd.core.events import Investigate, Validate
+from pcvd.core.events import Discover, Investigate, Validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pcvd.core.events import Order
+    from pcvd.core.events import Order, Work
 
 MOST_SOAKS = 50
 """How many rounds are held over the same sources only to gather evidence."""
@@ -23,33 +23,81 @@ class Aside:
 
     def __init__(self) -> None:
         self._puzzles: list[Investigate] = []
+        self._revisits: dict[str, int] = {}
+        """Model files of which the lines are to be told anew, and the number of the event behind that."""
+        self._believed: dict[str, int] = {}
         self._soaked = 0
 
     def __bool__(self) -> bool:
-        """Whether there is something to look into."""
-        return bool(self._puzzles)
+        """Whether there is something to confirm or to look into."""
+        return bool(self._revisits or self._believed or self._puzzles)
+
+    # -- what is the same but for comments -----------------------------------------------------------
+
+    @property
+    def unconfirmed(self) -> Iterable[str]:
+        """The targets whose verdicts stand because their code is said to be the same."""
+        return self._believed.keys()
+
+    def believe(self, entries: Iterable[str], by: int) -> None:
+        """These verdicts stand, and are to be confirmed."""
+        self._believed |= dict.fromkeys(entries, by)
+
+    def settled(self, entry: str) -> None:
+        """The target was judged, or is no more."""
+        self._believed.pop(entry, None)
+
+    def revisit(self, files: Iterable[str], by: int) -> None:
+        """These model files declare what they did, in other lines perhaps."""
+        self._revisits |= dict.fromkeys(files, by)
+
+    def gone(self, file: str) -> None:
+        """A model file is no more."""
+        self._revisits.pop(file, None)
+
+    # -- what differs --------------------------------------------------------------------------------
 
     def puzzle(self, order: Investigate) -> None:
         """Something to look into, after what came before."""
         self._puzzles.append(order)
-
-    def resume(self, order: Investigate) -> None:
-        """What was interrupted comes first."""
-        self._puzzles.insert(0, order)
 
     def puzzled(self, entries: Iterable[str] | None, under_way: Iterable[Order]) -> bool:
         """Whether any of `entries` (None: anything) is still to be looked into, or just is."""
         held = [*self._puzzles, *(order for order in under_way if isinstance(order, Investigate))]
         return any(entries is None or not set(entries).isdisjoint(one.entries) for one in held)
 
-    def next(self, fresh: Callable[[str], bool], exists: Callable[[str], bool]) -> Investigate | None:
-        """The next difference to look into, without what is stale or gone: it will be judged again."""
+    # -- what comes next -----------------------------------------------------------------------------
+
+    def next(self, fresh: Callable[[str], bool], exists: Callable[[str], bool], together: int) -> Work | None:
+        """What to do next, of targets not more than `together` at a time. What is stale or gone is left out:
+        it will be judged again.
+        """
+        if self._revisits:
+            files, by = tuple(self._revisits), min(self._revisits.values())
+            self._revisits.clear()
+            return Discover(files, aside=True, by=by)
+        believed = {entry: by for entry, by in self._believed.items() if exists(entry) and fresh(entry)}
+        chosen = dict(list(believed.items())[:together])
+        self._believed = {entry: by for entry, by in believed.items() if entry not in chosen}
+        if chosen:
+            why = "only its comments or its layout were changed"
+            return Validate(tuple(chosen), why, aside=True, by=min(chosen.values()))
         while self._puzzles:
             order = self._puzzles.pop(0)
             entries = tuple(entry for entry in order.entries if exists(entry) and fresh(entry))
             if entries and all(map(exists, order.cohort)):
                 return replace(order, entries=entries)
         return None
+
+    def resume(self, order: Order) -> None:
+        """What was interrupted comes first."""
+        match order:
+            case Investigate():
+                self._puzzles.insert(0, order)
+            case Discover(files):
+                self._revisits = dict.fromkeys(files, order.by) | self._revisits
+            case Validate(cohort) if order.aside:
+                self._believed = dict.fromkeys(cohort, order.by) | self._believed
 
     def soak(self, entries: Sequence[str], together: int) -> Validate | None:
         """One more round over `entries`, in turn where there are more than fit `together` in one; None where

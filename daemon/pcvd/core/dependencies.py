@@ -46,6 +46,10 @@ class Dependencies:
         for path in reads.keys() - before.keys():
             self._remember(path, reader)
 
+    def update(self, reader: str, path: str, digest: str | None) -> None:
+        """What `reader` read at `path` is as good as this."""
+        self._reads[reader][path] = digest
+
     def drop(self, reader: str) -> None:
         """`reader` is no more."""
         for path in self._reads.pop(reader, _NOTHING):

@@ -61,12 +61,14 @@ class Saved:
     """Files whose contents are other than they were; None for one that is gone.
 
     `declaring` names model files (relative to the root) among them that may declare targets, `gone` those
-    that did and are no more.
+    that did and are no more. `cosmetic` maps modules among them to the digest of what they held when they
+    were the same but for comments and layout.
     """
 
     changes: Mapping[str, str | None]
     declaring: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
+    cosmetic: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,12 @@ Event = Recovered | Declared | Saved | Asked | Wondered | Bored | Outdated | End
 
 @dataclass(frozen=True, slots=True)
 class Discover:
-    """Ask these model files which targets they declare."""
+    """Ask these model files which targets they declare. `aside`: it is only to be seen that it is those which
+    are known.
+    """
 
     files: tuple[str, ...]
+    aside: bool = False
     number: int = field(default=0, compare=False)
     by: int = field(default=0, compare=False)
 
@@ -167,7 +172,8 @@ class Validate:
     """Build this cohort in one round. `why` says what made it necessary.
 
     The first tier is quick: the reference and one challenger, side by side, and only what compiles to
-    something new. `whole` is the second one: every schedule, each by itself, whatever was built before.
+    something new. `whole` is the second one: every schedule, each by itself, whatever was built before. The
+    first one aside confirms verdicts that stand because the code is the same.
     """
 
     cohort: tuple[str, ...]
@@ -178,7 +184,7 @@ class Validate:
     """Only to gather evidence; this number chooses order and hash seed. None: in earnest."""
     whole: bool = False
     aside: bool = False
-    """It strengthens verdicts that stand: nobody waits for it."""
+    """It strengthens or confirms verdicts that stand: nobody waits for it."""
     number: int = field(default=0, compare=False)
     by: int = field(default=0, compare=False)
 

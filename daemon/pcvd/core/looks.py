@@ -2,7 +2,9 @@
 
 A read is a path and a digest. For a file the digest is that of its contents; what else a build may have found
 out gets a name that no file can have: whether a folder is there (`data/`), or that a program of which nothing
-is known ran in the project (`project/**`). The plain path of a folder stands for the names in it.
+is known ran in the project (`project/**`). The plain path of a folder stands for the names in it. That of a
+Python module stands for importing it, to which comments are nothing; who reads it as text, or looks at its
+stat, depends on every byte (`model.py//text`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 
 TREE = "/**"
 """How the name of a read ends that stands for every file below a folder."""
+
+TEXT = "//text"
+"""How the name of a read ends that stands for a Python module's file as any other file."""
+
+_MODULE = ".py"
 
 UNLISTED = frozenset({".git", ".hg", ".pcv", ".svn", "__pycache__", "node_modules", "site-packages"})
 """Folders that tools fill as they like: their coming, going and contents mean nothing to a build."""
@@ -32,9 +39,19 @@ def tree(folder: str) -> str:
     return folder.rstrip("/") + TREE
 
 
-def folder_of(name: str) -> str:
-    """The folder that a name made by `presence` or `tree` is about."""
-    return name.removesuffix(TREE).rstrip("/")
+def text(path: str) -> str:
+    """The name under which it is written down that the file at `path` was opened, or looked at."""
+    return path + TEXT if is_module(path) else path
+
+
+def is_module(name: str) -> bool:
+    """Whether a name stands for importing a Python module."""
+    return name.endswith(_MODULE)
+
+
+def path_of(name: str) -> str:
+    """The file or folder that a name is about."""
+    return name.removesuffix(TEXT).removesuffix(TREE).rstrip("/")
 
 
 def is_listed(name: str) -> bool:

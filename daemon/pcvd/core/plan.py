@@ -6,7 +6,8 @@ there are.
 
 A save is judged in two tiers. The first builds what was touched under the reference and one challenger, as
 quickly as it can; the second, when nobody waits, builds it whole, beside whom it had differed before. One
-order at a time is what others wait for; one that drags on stands aside for the next.
+order at a time is what others wait for; one that drags on stands aside for the next. Of a save that changes
+nothing but comments the verdict stands at once, and is confirmed when nobody waits.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pcvd.core import looks
 from pcvd.core.aside import Aside
 from pcvd.core.compare import INCONCLUSIVE
 from pcvd.core.dependencies import Dependencies
@@ -132,9 +134,10 @@ class Plan:
         """`path` itself where some target or discovery read it, or the paths below it that were read,
         where it is a folder. While an order is under way nobody knows yet what it reads.
         """
-        if self.reads(path):
-            return {path}
-        return self.below(path) or ({path} if self._under_way else set())
+        names = {path, looks.text(path)}
+        unknown = names if self._under_way else set()
+        read = {name for name in names if self.reads(name)}
+        return read | unknown if read else self.below(path) or unknown
 
     def news(self) -> set[str]:
         """The targets that may be fresh, stale, queued or built otherwise than when this was asked last."""
@@ -190,7 +193,7 @@ class Plan:
 
     def unfinished(self, entries: Iterable[str] | None = None) -> bool:
         """Whether a whole round over any of `entries` (None: over any target) is still to strengthen it."""
-        held = {*self._unfinished, *self._under_way.strengthened}
+        held = {*self._unfinished, *self._aside.unconfirmed, *self._under_way.strengthened}
         return bool(held if entries is None else held.intersection(entries))
 
     def puzzled(self, entries: Iterable[str] | None = None) -> bool:
@@ -278,6 +281,7 @@ class Plan:
             self._roster.forget(entry)
             self._wishes.pop(entry)
             self._unfinished.pop(entry, None)
+            self._aside.settled(entry)
         for entry, why, known in self._roster.declare(event):
             if why:
                 self._want(entry, why)
@@ -301,15 +305,38 @@ class Plan:
             self._take_over(Declared((), file))
             self._sources.drop(file)
             self._discoveries.pop(file, None)
+            self._aside.gone(file)
         for running in self._under_way:
             running.gone |= event.gone
             running.meanwhile |= event.changes
-        asking = {source for path in event.changes for source in self._sources.readers(path)}
-        self._look_into(sorted(asking | event.declaring))
+        self._ask_again(event)
         self._roster.unlearn(event.changes)
+        believed = {entry for path in event.cosmetic for entry in self._believed(path, event)}
         touched = {entry for path, digest in event.changes.items() for entry in self._touched(path, digest)}
         touched |= self._unread(event)
-        return [running for running in self._under_way if self._is_pointless(running, touched)]
+        return [one for one in self._under_way if self._is_pointless(one, touched, believed)]
+
+    def _ask_again(self, event: Saved) -> None:
+        """Which model files are to be asked for their targets: later, where it is for the lines alone."""
+        edited = event.changes.keys() - event.cosmetic.keys()
+        asking = {source for path in edited for source in self._sources.readers(path)}
+        same = {self._roster.shown(path) for path in event.cosmetic}.intersection(self._sources.who)
+        self._look_into(sorted(asking | (event.declaring - same)))
+        self._aside.revisit(sorted((event.declaring & same) - asking), self._events)
+
+    def _believed(self, path: str, event: Saved) -> list[str]:
+        """The targets whose verdicts stand over `path` as it is now, since its code is the same."""
+        held = [
+            entry
+            for entry in sorted(self._roster.read.readers(path))
+            if self._roster[entry].fresh
+            and self._roster.read.digest(entry, path) == event.cosmetic[path]
+            and self._under_way.judging(entry) is None
+        ]
+        for entry in held:
+            self._roster.read.update(entry, path, event.changes[path])
+        self._aside.believe(held, self._events)
+        return held
 
     def _unread(self, event: Saved) -> set[str]:
         """The targets being built of which nobody knows yet what they read, but that they are in a file that
@@ -341,8 +368,12 @@ class Plan:
             self._told[path] = digest
         return news
 
-    def _is_pointless(self, running: Running, touched: set[str]) -> bool:
-        """Whether all that an order builds was saved since. What was given up too often is seen through."""
+    def _is_pointless(self, running: Running, touched: set[str], believed: set[str]) -> bool:
+        """Whether all that an order builds was saved since. What was given up too often is seen through. What
+        is built aside is built again, lest a comment outdate verdicts that stand.
+        """
+        if running.aside:
+            return not running.abandoned and not believed.isdisjoint(running.built)
         if not running.cohort or running.abandoned or not touched.issuperset(running.cohort):
             return False
         left = (target for entry in running.cohort if (target := self._roster.get(entry)) is not None)
@@ -356,11 +387,13 @@ class Plan:
             return
         if running.abandoned and event.failed:
             self._resume(running)
-        elif not running.aside:
+        elif running.aside:
+            self._doubt(running, event)
+        else:
             self._aside.judged()
             if running.rank is Rank.BACKLOG:
                 self._yielded = 0
-        if isinstance(running.order, Discover) and event.failed:
+        if isinstance(running.order, Discover) and event.failed and not running.aside:
             self._postponed |= dict.fromkeys(running.order.files)
         if isinstance(running.order, Validate):
             self._judged(running.order, event)
@@ -374,22 +407,32 @@ class Plan:
     def _resume(self, running: Running) -> None:
         """What was given up waits again."""
         order = running.order
-        if isinstance(order, Investigate):
-            self._aside.resume(order)
-        elif isinstance(order, Validate) and order.aside:
+        if isinstance(order, Validate) and order.aside and order.whole:
             waiting = (entry for entry in order.cohort if entry in self._roster)
             self._unfinished = dict.fromkeys(waiting, order.by) | self._unfinished
+        elif running.aside:
+            self._aside.resume(order)
         for entry, wish in running.wishes.items():
             if entry in self._roster:
                 self._roster[entry].given_up += 1
                 self._wishes.add(entry, wish)
+
+    def _doubt(self, running: Running, event: Ended) -> None:
+        """Where verdicts could not be confirmed, nobody knows whether they still stand."""
+        if event.failed and isinstance(running.order, Validate) and not running.order.whole:
+            for entry in running.built:
+                if entry in self._roster:
+                    self._roster.outdate(entry)
 
     def _judged(self, order: Validate, event: Ended) -> None:
         for judged in event.judged:
             entry = judged.entry
             if entry not in self._roster:  # its declaration may have gone while it was built
                 continue
-            self._roster.judged(entry, judged.verdict, order.cohort, judged.reads)
+            self._roster.judged(
+                entry, judged.verdict, order.cohort, judged.reads, provisional=judged.provisional
+            )
+            self._aside.settled(entry)
             if order.soak is None:
                 self._unfinished.pop(entry, None)
             missing = self._roster.missing(entry, set(order.cohort))
@@ -398,6 +441,7 @@ class Plan:
             elif judged.verdict != INCONCLUSIVE and (judged.partial or (missing and not order.whole)):
                 self._unfinished[entry] = order.by
         for confirmed in event.confirmed:
+            self._aside.settled(confirmed.entry)
             if confirmed.entry in self._roster:
                 self._roster.confirm(confirmed.entry, confirmed.reads)
         puzzling = tuple(judged.entry for judged in event.judged if judged.puzzling)
@@ -453,7 +497,9 @@ class Plan:
             return self._begin(Discover(files, by=by))
         if pressing:
             return self._round(pressing)
-        order: Work | None = self._aside.next(self.fresh, self.exists) or self._whole()
+        order = self._aside.next(self.fresh, self.exists, MOST_TOGETHER) or self._whole()
+        if isinstance(order, Validate):
+            order = self._over(order.cohort, order)
         return None if order is None else self._begin(order)
 
     def _begin(self, order: Work, wishes: Mapping[str, Wish] | None = None) -> Work:
@@ -503,7 +549,7 @@ class Plan:
         numbers = [self._unfinished.pop(entry) for entry in chosen if entry in self._unfinished]
         if not chosen:
             return None
-        return self._over(chosen, Validate((), "whole", whole=True, aside=True, by=min(numbers)))
+        return Validate(tuple(chosen), "whole", whole=True, aside=True, by=min(numbers))
 
     def _over(self, chosen: Iterable[str], order: Validate) -> Validate:
         """`order` over the targets that were chosen, in the order of their declaration."""

@@ -38,6 +38,8 @@ class Target:
     """
     grave: bool = False
     """It differed there at a stage that is not tolerated."""
+    broken: bool = False
+    """It could not be compared when it was built last, and may be what broke its round."""
     fresh: bool = False
     tries: int = 0
     """How often its files changed while it was built, since the last verdict."""
@@ -107,12 +109,12 @@ class Roster:
     def saved(self, path: str) -> str:
         """That a file was saved, as the reason for something."""
         if path.endswith(looks.TREE):
-            return f"something below {looks.folder_of(path)} was saved"
+            return f"something below {looks.path_of(path)} was saved"
         return f"{self.shown(path)} was saved"
 
     def shown(self, path: str) -> str:
         """A path as it is named: relative to the root, where it lies below it."""
-        return path.removeprefix(self._root)
+        return looks.path_of(path).removeprefix(self._root)
 
     def unlearn(self, changes: Mapping[str, str | None]) -> None:
         """What is remembered of a target that is not declared again yet is stale where a file is another."""
@@ -165,6 +167,7 @@ class Roster:
             yield spec.entry, "new", None
             return
         target.verdict, target.differed, target.grave = known.verdict, known.differed, known.grave
+        target.broken = known.verdict == INCONCLUSIVE
         target.fresh = known.stale is None and known.spec.args == spec.args
         self.read.put(spec.entry, known.reads)
         yield spec.entry, "" if target.fresh else known.stale or _OTHERWISE, known
@@ -182,11 +185,20 @@ class Roster:
     # built alone.
 
     def judged(
-        self, entry: str, verdict: str, cohort: tuple[str, ...], reads: Mapping[str, str | None] | None
+        self,
+        entry: str,
+        verdict: str,
+        cohort: tuple[str, ...],
+        reads: Mapping[str, str | None] | None,
+        *,
+        provisional: bool = False,
     ) -> None:
-        """Take in a verdict on the files as they were read (None: as is known)."""
+        """Take in a verdict on the files as they were read (None: as is known). `provisional`: it agrees, but
+        without somebody beside whom it had differed.
+        """
         target, missing = self._targets[entry], self.missing(entry, set(cohort))
         target.verdict, target.cohort = verdict, cohort
+        target.broken = verdict == INCONCLUSIVE and not provisional
         self.confirm(entry, reads)
         if verdict in {EQUIVALENT, DIVERGED, UNSTABLE}:
             target.grave = verdict != EQUIVALENT or (target.grave and bool(missing))
@@ -207,10 +219,8 @@ class Roster:
     def neighbours(self, entry: str) -> Iterator[str]:
         """`entry`, whoever it differed beside, and whoever waits for it to be built with them again."""
         yield entry
-        for other in self._targets[entry].differed:
-            # Who could not be compared may have been what broke the round, and would break it for ever.
-            if other in self._targets and self._targets[other].verdict != INCONCLUSIVE:
-                yield other
-        for other in self._owing:
-            if entry in self._targets[other].differed:
+        owing = (other for other in self._owing if entry in self._targets[other].differed)
+        for other in (*self._targets[entry].differed, *owing):
+            # What breaks a round would break it for ever.
+            if other in self._targets and not self._targets[other].broken:
                 yield other

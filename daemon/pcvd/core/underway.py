@@ -38,7 +38,7 @@ class Running:
         """Whether nobody waits for it."""
         order = self.order
         return isinstance(order, Investigate) or (
-            isinstance(order, Validate) and (order.soak is not None or order.aside)
+            order.aside or (isinstance(order, Validate) and order.soak is not None)
         )
 
     @property
@@ -79,7 +79,7 @@ class UnderWay:
     @property
     def discovering(self) -> bool:
         """Whether one of them finds out which targets there are."""
-        return any(isinstance(one.order, Discover) for one in self._running.values())
+        return any(isinstance(one.order, Discover) and not one.aside for one in self._running.values())
 
     def discoveries(self, number: int | None) -> list[Running]:
         """The discovery of that number; without a number, all of them."""
@@ -117,7 +117,7 @@ class UnderWay:
 
     @property
     def strengthened(self) -> set[str]:
-        """The targets of a whole round that nobody waits for."""
+        """The targets of a round that nobody waits for."""
         orders = [one.order for one in self._running.values() if isinstance(one.order, Validate)]
         return {entry for order in orders if order.aside for entry in order.cohort}
 

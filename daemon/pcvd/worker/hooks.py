@@ -34,6 +34,12 @@ comes to be in the project's root would leave any target fresh. What they look f
 _SHOWING_SOURCE = frozenset({"inspect", "linecache"})
 """Who looks for source text, to show it, asks about every module there is."""
 
+_ASKING_FOR_PATHS = frozenset({"genericpath", "os", "pathlib", "posixpath"})
+_ASKING_FOR_STATS = frozenset(
+    {"getatime", "getctime", "getmtime", "getsize", "lstat", "samefile", "samestat", "stat"}
+)
+"""Functions of these modules that hand on more of what `os.stat` tells than what kind of thing there is."""
+
 _PROBING = frozenset({"platform", "ctypes", "uuid"})
 """Whose programs ask about the machine (`uname -p`, `ldconfig -p`), not about the project."""
 
@@ -122,9 +128,10 @@ class Hooks:
                 found = _path(path, options.get("dir_fd"))
                 if found is not None and self._ledger.within(found):
                     with self._ledger.owner(None):
-                        asker = _asker(sys._getframe(1))  # noqa: SLF001  # the one way to know who asks
+                        frame = sys._getframe(1)  # noqa: SLF001  # the one way to know who asks
+                        asker = _asker(frame)
                         if asker not in _IMPORTING and asker not in _SHOWING_SOURCE:
-                            self._ledger.looked(owner, found)
+                            self._ledger.looked(owner, found, closely=_sees_stat(real.__name__, frame))
             return real(path, *args, **options)
 
         return look
@@ -227,6 +234,20 @@ def _asker(frame: FrameType | None) -> str:
             return name.partition(".")[0]
         frame = frame.f_back
     return ""
+
+
+def _sees_stat(asked: str, frame: FrameType | None) -> bool:
+    """Whether who called `os`'s function `asked` from `frame` came to know times or sizes, and not only what
+    there is: `os.path.realpath(__file__)` does not.
+    """
+    if asked not in {"stat", "lstat"}:
+        return False
+    passed = [asked]
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _ASKING_FOR_PATHS:
+        passed.append(frame.f_code.co_name)
+        frame = frame.f_back
+    # `Path.exists` asks `Path.stat`: the outermost counts.
+    return passed[-1] in _ASKING_FOR_STATS
 
 
 def _program_name(args: tuple[Any, ...]) -> str:

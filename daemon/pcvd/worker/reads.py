@@ -126,16 +126,18 @@ class Ledger:
             return
         if (flags & os.O_ACCMODE) == os.O_WRONLY or flags & (os.O_TRUNC | os.O_EXCL):
             return
-        read = _as_found(path)
+        read = _as_found(path, read_name=looks.text(path))
         if read is None or (flags & os.O_CREAT and read.kind == "absent"):
             return  # a folder; or what a build makes itself, which it does not depend on
         self._note(owner, read)
 
-    def looked(self, owner: str, path: str) -> None:
-        """Somebody asked whether there is something at `path`, and what kind of thing."""
+    def looked(self, owner: str, path: str, *, closely: bool = False) -> None:
+        """Somebody asked whether there is something at `path`, and what kind of thing; `closely`: also of
+        what size or from when.
+        """
         if not self.within(path) or path.endswith(".pyc"):
             return
-        read = _as_found(path)
+        read = _as_found(path, read_name=looks.text(path) if closely else path)
         if read is None and os.path.isdir(path):
             read = Read("file", looks.presence(path), looks.place_digest(os.path.realpath(path)))
         if read is not None:
@@ -211,8 +213,9 @@ def module_owner(name: str) -> str:
     return f"module {name}"
 
 
-def _as_found(path: str) -> Read | None:
-    """The read of the file at `path`, or that there is nothing; None for a folder, a pipe, a device.
+def _as_found(path: str, read_name: str) -> Read | None:
+    """The read of the file at `path`, by the name `read_name`, or that there is nothing; None for a folder, a
+    pipe, a device.
 
     What changes when a file does (mtime_ns, ctime_ns, size, inode) stands for its contents, which the daemon
     hashes.
@@ -223,7 +226,7 @@ def _as_found(path: str) -> Read | None:
         return Read("absent", path)
     if not stat.S_ISREG(info.st_mode):
         return None
-    return Read("file", path, None, (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino))
+    return Read("file", read_name, None, (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino))
 
 
 def _implied(reads: Iterable[Read]) -> set[Read]:
@@ -242,7 +245,7 @@ def _implied(reads: Iterable[Read]) -> set[Read]:
         read
         for read in reads
         if read.name.endswith("/")
-        and (folder := looks.folder_of(read.name)) in holding
+        and (folder := looks.path_of(read.name)) in holding
         and read.digest == looks.place_digest(folder)
     }
 

@@ -1,0 +1,60 @@
+"""Codes: what modules held, but for comments and layout, so that a save of nothing else is known as one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pcvd.core import looks
+from pcvd.core.code import code_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MOST = 4096
+"""So many contents are remembered; of what was seen before them a save is taken for an edit."""
+
+
+class Codes:
+    """Digests of code by digests of contents."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str | None] = {}
+
+    async def learn(self, reads: Mapping[str, str]) -> None:
+        """Remember the modules among `reads` (name to digest), where they still hold that."""
+        new = {
+            path: held for path, held in reads.items() if looks.is_module(path) and held not in self._known
+        }
+        if new:
+            await asyncio.to_thread(self._look, new)
+
+    async def alike(self, changes: Mapping[str, tuple[str | None, str | None]]) -> dict[str, str]:
+        """Of `changes` (name to the digests before and after), the modules whose code is what it was; each
+        with the digest before.
+        """
+        candidates = {
+            path: (before, after)
+            for path, (before, after) in changes.items()
+            # Who reads a module as text reads the comments as well.
+            if looks.is_module(path) and before and after and self._known.get(before) is not None
+        }
+        await self.learn({path: after for path, (_, after) in candidates.items()})
+        return {
+            path: before
+            for path, (before, after) in candidates.items()
+            if (code := self._known.get(after)) is not None and code == self._known.get(before)
+        }
+
+    def _look(self, reads: Mapping[str, str]) -> None:
+        for path, held in reads.items():
+            try:
+                source = Path(path).read_bytes()
+            except OSError:
+                continue
+            if hashlib.sha256(source).hexdigest() == held:
+                self._known[held] = code_digest(source)
+        for oldest in list(self._known)[: max(0, len(self._known) - _MOST)]:
+            del self._known[oldest]
