@@ -132,7 +132,13 @@ class FakeBuilders:
         return Artifact.of(stage, parts)
 
 
+@pytest.fixture(scope="session")
+def fake_in():
+    """Make fake builders that put their artifacts into a folder."""
+    return lambda objects, makes: FakeBuilders(Blobs(objects), makes)
+
+
 @pytest.fixture
-def fake(tmp_path):
+def fake(tmp_path, fake_in):
     """Make fake builders whose artifacts are what a function says."""
-    return lambda makes: FakeBuilders(Blobs(str(tmp_path / "objects")), makes)
+    return lambda makes: fake_in(str(tmp_path / "objects"), makes)
