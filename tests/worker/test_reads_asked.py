@@ -54,6 +54,17 @@ ASKING = {
         spec.loader.exec_module(plugin)
         return x + plugin.VALUE
     """,
+    "transformed": """
+        import importlib.util
+        from importlib.machinery import SourceFileLoader
+        class Loader(SourceFileLoader):
+            def source_to_code(self, data, path, **options):
+                return super().source_to_code(data.replace(b"# VALUE", b"VALUE"), path, **options)
+        loader = Loader("transformed_plugin", str(DATA / "commented.py"))
+        plugin = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+        loader.exec_module(plugin)
+        return x + plugin.VALUE
+    """,
     "run_path": """
         import runpy
         return x + runpy.run_path(str(DATA / "script.py"))["VALUE"]
@@ -182,6 +193,7 @@ FILE, ABSENT, LISTED, PRESENT, TREE, TEXT = "file", "absent", "listed", "present
 # What is booked for them besides their own modules: kind and path below asked/.
 TOGETHER = [
     (("located",), {(FILE, "plugin.py")}),
+    (("transformed",), {(FILE, "commented.py"), (TEXT, "commented.py")}),
     (("run_module", "module_exists", "module_resolved"), {(FILE, "script.py")}),
     (("run_path", "module_text", "module_size", "module_stat", "module_path_stat"), {(TEXT, "script.py")}),
     (("listdir", "listdir_bytes", "scandir", "iterdir", "path_globbed", "globbed"), {(LISTED, "list")}),
@@ -213,6 +225,7 @@ def shop(workshop):
         (data / file).write_text("text")
     for file in ("plugin.py", "script.py", "pk_second/pk.py"):
         (data / file).write_text("VALUE = 1\n")
+    (data / "commented.py").write_text("# VALUE = 1\n")
     with closing(sqlite3.connect(data / "base.sqlite")) as base, base:
         base.execute("CREATE TABLE numbers (value INTEGER)")
         base.execute("INSERT INTO numbers VALUES (7)")

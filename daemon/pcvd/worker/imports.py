@@ -122,7 +122,7 @@ def _watch_loader(ledger: Ledger) -> None:
     # Of the class itself: `spec_from_file_location` makes its loaders past all finders, and import hooks
     # (jaxtyping's, an editable install's) derive theirs from it.
     real_get_code, real_exec_module = SourceFileLoader.get_code, SourceFileLoader.exec_module
-    real_get_data = SourceFileLoader.get_data
+    real_get_data, real_source_to_code = SourceFileLoader.get_data, SourceFileLoader.source_to_code
 
     def get_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
         path = os.path.abspath(self.get_filename(fullname))
@@ -135,6 +135,8 @@ def _watch_loader(ledger: Ledger) -> None:
             # A loader that changes what it reads: what is compiled is not what is on disk.
             ledger.opened(owner, path, 0)
             return real_get_code(self, fullname)
+        if type(self).source_to_code is not real_source_to_code:
+            ledger.opened(owner, path, 0)  # to which comments may mean something
         with ledger.owner(None):
             source = Path(path).read_bytes()
         ledger.source(owner, path, source)
