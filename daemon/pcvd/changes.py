@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,12 +76,7 @@ class Changes:
             paths = plan.paths
             new = [path for path in paths if path not in self._hidden]
             # Where each name leads: of ten thousand files that takes a while.
-            self._hidden |= await asyncio.to_thread(
-                lambda: {
-                    name: not watch.covers(path := name.removesuffix(looks.TEXT)) or _is_linked(path)
-                    for name in new
-                }
-            )
+            self._hidden |= await asyncio.to_thread(_hidden, new, watch)
             self._unseen_of, self._unseen = about, [path for path in paths if self._hidden[path]]
         return self._unseen
 
@@ -116,12 +112,26 @@ class Changes:
         return events.Saved(changes, declaring, frozenset(gone), cosmetic)
 
 
+def _hidden(names: Iterable[str], watch: Watch) -> dict[str, bool]:
+    """Of each name that was read, whether the watcher does not see it, or not under that name."""
+    real: dict[str, bool] = {}
+    hidden = {}
+    for name in names:
+        path = name.removesuffix(looks.TEXT)
+        folder = os.path.dirname(path)
+        if folder not in real:
+            real[folder] = os.path.realpath(folder) == folder
+        hidden[name] = not real[folder] or not watch.covers(path) or _is_linked(path)
+    return hidden
+
+
 def _is_linked(path: str) -> bool:
     """Whether what stands at `path` may be written under another name, of which the watcher tells."""
     try:
-        return os.path.realpath(path) != path or os.stat(path).st_nlink > 1
-    except OSError:
+        info = os.lstat(path)
+    except (OSError, ValueError):
         return False
+    return stat.S_ISLNK(info.st_mode) or (stat.S_ISREG(info.st_mode) and info.st_nlink > 1)
 
 
 def _concerned(paths: frozenset[str], plan: Plan) -> set[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pcvd.core import looks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Stat = tuple[int, int, int, int]
 
@@ -22,6 +22,11 @@ file system's clock it can change again without its stat telling.
 """
 
 _CHUNK = 1 << 20
+
+_MANY = 16
+"""Names in one folder; of so many it is quicker to list it first. Most names that a build looked at are of
+files that are not there: of every module it imported, the places where another one might have been.
+"""
 
 
 class Files:
@@ -35,7 +40,13 @@ class Files:
         can't be read. Names may also be those of `core.looks`.
         """
         wanted = list(paths)
-        return await asyncio.to_thread(lambda: {path: self.digest(path) for path in wanted})
+        return await asyncio.to_thread(self._digests, wanted)
+
+    def _digests(self, paths: Sequence[str]) -> dict[str, str | None]:
+        digests: dict[str, str | None] = dict.fromkeys(paths)
+        for path in _not_absent(paths):
+            digests[path] = self.digest(path)
+        return digests
 
     def digest(self, path: str) -> str | None:
         """The digest of one name, or None. Reads a file unless its stat is the known one."""
@@ -66,6 +77,29 @@ class Files:
         return await asyncio.to_thread(
             lambda: {path: stat_of(path.removesuffix(looks.TEXT)) for path in wanted}
         )
+
+
+def _not_absent(paths: Iterable[str]) -> Iterator[str]:
+    """`paths` without those that the listing of their folder does not hold, where that was worth a look."""
+    together: dict[str, list[str]] = {}
+    for path in paths:
+        together.setdefault(os.path.dirname(path), []).append(path)
+    for folder, inside in together.items():
+        names = _names(folder) if len(inside) >= _MANY else None
+        for path in inside:
+            # Names of `looks` are in no listing.
+            if names is None or os.path.basename(path) in names or looks.path_of(path) != path:
+                yield path
+
+
+def _names(folder: str) -> set[str] | None:
+    """The names in a folder; None where that can't be found out."""
+    try:
+        return set(os.listdir(folder))
+    except FileNotFoundError:
+        return set()
+    except (OSError, ValueError):
+        return None
 
 
 def stat_of(path: str) -> Stat | None:

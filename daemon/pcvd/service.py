@@ -33,14 +33,14 @@ from pcvd.pulse import Pulse
 from pcvd.reload import LiveSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
     from pcvd.core.events import Known
     from pcvd.core.model import TargetSpec
     from pcvd.status import Status
-    from pcvd.store import Store
+    from pcvd.store import Standing, Store
 
 log = structlog.get_logger()
 
@@ -262,24 +262,31 @@ class Service:
 
     async def _recover(self) -> list[events.Event]:
         """What is remembered, what is declared, and which files may declare more."""
-        present, declaring, page = await asyncio.gather(
-            self._present(), asyncio.to_thread(self._watch.declaring), self._store.standings("", _PAGE)
-        )
+        present, declaring = await asyncio.gather(self._present(), asyncio.to_thread(self._watch.declaring))
         settings = self._settings.current
         environment = worker_environment(settings.env, settings.platform)
         known: list[Known] = []
         digests: dict[str, str | None] = {}
-        while page:
+        async for page in self._pages():
             self._board.recall(page)
             remembered, held = await recovery.known(
                 page, present, environment, self._files, settings.root, settings.schedules
             )
             known += remembered
             digests |= held
-            page = await self._store.standings(page[-1].target.entry, _PAGE)
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
         self._changes.know(digests)
         return [events.Recovered(tuple(known), frozenset(declaring)), events.Declared(self._settings.targets)]
+
+    async def _pages(self) -> AsyncIterator[list[Standing]]:
+        """What is remembered, some verdicts at a time; SQLite is at work on the next ones meanwhile."""
+        upcoming = asyncio.create_task(self._store.standings("", _PAGE))
+        try:
+            while page := await upcoming:
+                upcoming = asyncio.create_task(self._store.standings(page[-1].target.entry, _PAGE))
+                yield page
+        finally:
+            upcoming.cancel()
 
     async def _present(self) -> tuple[Read, ...]:
         """What all builds rest on now; nothing where that can't be found out, which is told."""

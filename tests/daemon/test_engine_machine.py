@@ -265,7 +265,8 @@ class Engine:
                 yield service
             finally:
                 running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running  # whatever else ended it is a fault
 
 
 async def rest(service):

@@ -38,8 +38,28 @@ def test_digests_of_what_is_there_and_what_is_not(tmp_path):
     (tmp_path / "dangling").symlink_to("nowhere")
     names = ("file", "empty", "folder", "pipe", "link", "dangling", "missing", "file/below", "nul\0")
     paths = [str(tmp_path / name) for name in names]
+    expected = [of(b"content"), of(b""), LISTING, None, of(b"content"), *[None] * 4]
     found = asyncio.run(Files().digests(paths))
-    assert list(found.values()) == [of(b"content"), of(b""), LISTING, None, of(b"content"), *[None] * 4]
+    assert list(found.values()) == expected
+    # Where many are looked at, those that are not there are found out by listing their folders.
+    many = [*paths, *(str(tmp_path / f"missing{number}") for number in range(50))]
+    many += [str(tmp_path / "nowhere" / f"missing{number}") for number in range(50)]
+    found = asyncio.run(Files().digests(many))
+    assert list(found.values()) == [*expected, *[None] * 100]
+
+
+def test_names_of_looks_are_in_no_listing(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "m.py").write_bytes(b"text")
+    missing = [str(tmp_path / f"missing{number}") for number in range(50)]
+    names = [
+        looks.presence(str(tmp_path / "folder")),
+        looks.tree(str(tmp_path)),
+        looks.text(f"{tmp_path}/m.py"),
+    ]
+    found = asyncio.run(Files().digests([*names, *missing]))
+    assert [found[name] for name in names] == [Files().digest(name) for name in names]
+    assert None not in [found[name] for name in names]
 
 
 def test_an_edit_is_seen(old):

@@ -4,6 +4,7 @@ with how many paths there are.
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from typing import TYPE_CHECKING
 
@@ -95,10 +96,13 @@ class Dependencies:
                 del self._below[folder]
 
 
-def _folders(path: str) -> Iterator[str]:
-    folder = posixpath.dirname(path)
-    while folder not in {"", "/"}:
-        yield folder
-        folder = posixpath.dirname(folder)
-    if folder:
-        yield folder
+def _folders(path: str) -> tuple[str, ...]:
+    """The folders that `path` is in, from the innermost to the root."""
+    return _from(posixpath.dirname(path))
+
+
+@functools.lru_cache(maxsize=4096)  # thousands of paths are in few folders
+def _from(folder: str) -> tuple[str, ...]:
+    if folder in {"", "/"}:
+        return (folder,) if folder else ()
+    return (folder, *_from(posixpath.dirname(folder)))
