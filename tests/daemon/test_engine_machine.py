@@ -110,7 +110,9 @@ class Language:
                 return Failure("trace", str(error)), tuple(reads)
             own = own or found
             waiting += found["uses"]
-            texts.append(f"{spec.function} {found['value']} {text.count(chr(10)) if found['lines'] else ''}")
+            texts.append(f"{spec.function} {found['value']} {found['differs']}")
+            if found["lines"]:
+                texts.append(str(text.count("\n")))
             if found["quotes"]:
                 reads[Read("file", looks.text(read.name), read.digest)] = None
                 texts.append(text)
