@@ -102,7 +102,7 @@ class Board:
         self._notes[entry] = _Note(judgement.verdict, len(schedules) > 1, at, told)
         if entry in self._listed:
             before = self._listed[entry]
-            self._list(entry, before.state, fresh=before.fresh)
+            self._list(entry, before.state, fresh=before.fresh, confirmed=before.confirmed)
 
     def problem(self, about: str, *problems: Problem) -> None:
         """What is wrong with `about` (`settings`, `workers`, `store`, or a model file) from now on;
@@ -119,17 +119,19 @@ class Board:
         """Take over what has changed in `plan`: who exists, who is fresh, what is done about each."""
         for entry in plan.news():
             if plan.exists(entry):
-                self._list(entry, plan.state(entry), fresh=plan.fresh(entry))
+                confirmed = not plan.believes((entry,))
+                self._list(entry, plan.state(entry), fresh=plan.fresh(entry), confirmed=confirmed)
             else:
                 self._unlist(entry)
         if self._order_version != plan.targets_version:
             self._order_version = plan.targets_version
             self._order = tuple(spec.entry for spec in plan.targets)
 
-    def _list(self, entry: str, state: str, *, fresh: bool) -> None:
+    def _list(self, entry: str, state: str, *, fresh: bool, confirmed: bool) -> None:
         self._unlist(entry)
         note = self._notes.get(entry, _UNCHECKED)
-        standing = Standing(note.verdict, fresh and note is not _UNCHECKED, state, note.compared)
+        fresh = fresh and note is not _UNCHECKED
+        standing = Standing(note.verdict, fresh, state, note.compared, confirmed)
         self._listed[entry] = standing
         self._tally.count(standing, 1)
         if not standing.quiet:
@@ -199,7 +201,9 @@ class Board:
         note = self._notes.get(entry)
         told = note.told if note is not None else _open(entry, None, None)
         fresh = b"true" if standing.fresh and not doubted else b"false"
-        return told, b',"fresh":%b,"state":"%b"}' % (fresh, standing.state.encode())
+        confirmed = b"true" if standing.confirmed else b"false"
+        state = standing.state.encode()
+        return told, b',"fresh":%b,"confirmed":%b,"state":"%b"}' % (fresh, confirmed, state)
 
 
 def _open(entry: str, judgement: Judgement | None, at: str | None) -> bytes:

@@ -63,9 +63,9 @@ class Changes:
         """Have a look at modules that were read (None: at some of all), to know later whether a save of one
         is a new comment.
         """
-        if names is None:
-            names = itertools.islice(filter(looks.is_module, self._told), _MOST_LEARNED)
-        await self._codes.learn({name: digest for name in names if (digest := self._told.get(name))})
+        told = ((name, self._told.get(name)) for name in (self._told if names is None else names))
+        held = {name: digest for name, digest in told if digest and looks.is_module(name)}
+        await self._codes.learn(dict(itertools.islice(held.items(), _MOST_LEARNED)))
 
     async def unseen(self, plan: Plan, watch: Watch) -> list[str]:
         """The files that were read and that the watcher does not see."""
@@ -76,7 +76,7 @@ class Changes:
             paths = plan.paths
             new = [path for path in paths if path not in self._hidden]
             # Where each name leads: of ten thousand files that takes a while.
-            self._hidden |= await asyncio.to_thread(_hidden, new, watch)
+            self._hidden |= await asyncio.to_thread(_unseen_among, new, watch)
             self._unseen_of, self._unseen = about, [path for path in paths if self._hidden[path]]
         return self._unseen
 
@@ -92,6 +92,9 @@ class Changes:
         self._told |= digests
         return [events.Saved(changes)] if changes else []
 
+    def _path(self, file: str) -> str:
+        return os.path.join(self._root, file)
+
     async def saved(self, paths: frozenset[str], plan: Plan, watch: Watch) -> events.Saved | None:
         """What is news about `paths`; None where nothing is that concerns any target."""
         concerned = _concerned(paths, plan)
@@ -100,29 +103,43 @@ class Changes:
         cosmetic = await self._codes.alike(
             {path: (self._told.get(path), digest) for path, digest in changes.items()}
         )
+        for name in {name for path in paths for name in (path, looks.text(path))} - concerned:
+            self._told.pop(name, None)  # whoever reads it next reads something else than what was told
         self._told |= digests
         declaring = await asyncio.to_thread(watch.declaring_among, paths)
+        # The watcher may speak of what a glimpse has seen already.
+        same = {
+            file for file in plan.sources if (path := self._path(file)) in digests and path not in changes
+        }
+        declaring -= same
         gone = {
             file
-            for file in plan.sources - declaring
-            if (path := os.path.join(self._root, file)) in concerned | paths and not may_declare(path)
+            for file in plan.sources - declaring - same
+            if (path := self._path(file)) in concerned | paths and not may_declare(path)
         }
         if not changes and not declaring and not gone:
             return None
         return events.Saved(changes, declaring, frozenset(gone), cosmetic)
 
 
-def _hidden(names: Iterable[str], watch: Watch) -> dict[str, bool]:
+def _unseen_among(names: Iterable[str], watch: Watch) -> dict[str, bool]:
     """Of each name that was read, whether the watcher does not see it, or not under that name."""
     real: dict[str, bool] = {}
     hidden = {}
     for name in names:
-        path = name.removesuffix(looks.TEXT)
+        path = looks.file_of(name)
         folder = os.path.dirname(path)
         if folder not in real:
-            real[folder] = os.path.realpath(folder) == folder
+            real[folder] = _is_real(folder)
         hidden[name] = not real[folder] or not watch.covers(path) or _is_linked(path)
     return hidden
+
+
+def _is_real(folder: str) -> bool:
+    try:
+        return os.path.realpath(folder) == folder
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _is_linked(path: str) -> bool:

@@ -113,13 +113,15 @@ class Desk:
     async def settled(
         self, entries: Sequence[str] | None = None, *, explained: bool = False, whole: bool = False
     ) -> None:
-        """Return once nothing is pending for `entries` (None: for any target); with `explained`, once it is
-        known as well what their differences come from; with `whole`, once every schedule was tried.
+        """Return once nothing is pending for `entries` (None: for any target), nor taken on trust; with
+        `explained`, once it is known as well what their differences come from; with `whole`, once every
+        schedule was tried.
         """
         await self._until(
             lambda: (
                 self._pulse.quiet
                 and not self._plan.waits(entries)
+                and not self._plan.believes(entries)
                 and not (explained and self._plan.puzzled(entries))
                 and not (whole and self._plan.unfinished(entries))
             )

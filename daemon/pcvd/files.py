@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 import time
+import unicodedata
 from typing import TYPE_CHECKING
 
 from pcvd.core import looks
@@ -23,11 +24,6 @@ file system's clock it can change again without its stat telling.
 
 _CHUNK = 1 << 20
 
-_MANY = 16
-"""Names in one folder; of so many it is quicker to list it first. Most names that a build looked at are of
-files that are not there: of every module it imported, the places where another one might have been.
-"""
-
 
 class Files:
     """Digests of files, remembered as long as a file's stat says that nothing happened to it."""
@@ -35,16 +31,17 @@ class Files:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Stat, str]] = {}
 
-    async def digests(self, paths: Iterable[str]) -> dict[str, str | None]:
+    async def digests(self, paths: Iterable[str], *, sparse: bool = False) -> dict[str, str | None]:
         """SHA-256 of each file's contents or folder's listing; None for what is not there, is neither or
-        can't be read. Names may also be those of `core.looks`.
+        can't be read. Names may also be those of `core.looks`. `sparse`: most of them are not there, which
+        listing their folders tells more quickly.
         """
         wanted = list(paths)
-        return await asyncio.to_thread(self._digests, wanted)
+        return await asyncio.to_thread(self._digests, wanted, sparse)
 
-    def _digests(self, paths: Sequence[str]) -> dict[str, str | None]:
+    def _digests(self, paths: Sequence[str], sparse: bool) -> dict[str, str | None]:
         digests: dict[str, str | None] = dict.fromkeys(paths)
-        for path in _not_absent(paths):
+        for path in _not_absent(paths) if sparse else paths:
             digests[path] = self.digest(path)
         return digests
 
@@ -52,7 +49,7 @@ class Files:
         """The digest of one name, or None. Reads a file unless its stat is the known one."""
         if path.endswith(looks.TREE):
             return _tree(looks.path_of(path))
-        path = path.removesuffix(looks.TEXT)
+        path = looks.file_of(path)
         if path.endswith("/"):
             return looks.place_digest(os.path.realpath(path)) if os.path.isdir(path) else None
         found = stat_of(path)
@@ -74,32 +71,35 @@ class Files:
     async def stats(self, paths: Iterable[str]) -> dict[str, Stat | None]:
         """Each file's or folder's stat as it is now."""
         wanted = list(paths)
-        return await asyncio.to_thread(
-            lambda: {path: stat_of(path.removesuffix(looks.TEXT)) for path in wanted}
-        )
+        return await asyncio.to_thread(lambda: {path: stat_of(looks.file_of(path)) for path in wanted})
 
 
 def _not_absent(paths: Iterable[str]) -> Iterator[str]:
-    """`paths` without those that the listing of their folder does not hold, where that was worth a look."""
-    together: dict[str, list[str]] = {}
+    """`paths` without those that the listing of their folder does not hold."""
+    listed: dict[str, set[str] | None] = {}
     for path in paths:
-        together.setdefault(os.path.dirname(path), []).append(path)
-    for folder, inside in together.items():
-        names = _names(folder) if len(inside) >= _MANY else None
-        for path in inside:
-            # Names of `looks` are in no listing.
-            if names is None or os.path.basename(path) in names or looks.path_of(path) != path:
-                yield path
+        folder, name = os.path.split(path)
+        if folder not in listed:
+            listed[folder] = _names(folder)
+        names = listed[folder]
+        # Names of `looks` are in no listing.
+        if names is None or _folded(name) in names or looks.path_of(path) != path:
+            yield path
 
 
 def _names(folder: str) -> set[str] | None:
-    """The names in a folder; None where that can't be found out."""
+    """The names in a folder, folded; None where that can't be found out."""
     try:
-        return set(os.listdir(folder))
+        return set(map(_folded, os.listdir(folder)))
     except FileNotFoundError:
         return set()
     except (OSError, ValueError):
         return None
+
+
+def _folded(name: str) -> str:
+    """The same for all names that some file system takes for one."""
+    return name.lower() if name.isascii() else unicodedata.normalize("NFKD", name).casefold()
 
 
 def stat_of(path: str) -> Stat | None:

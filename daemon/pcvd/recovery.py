@@ -39,7 +39,7 @@ async def known(
     `schedules` is a partial one.
     """
     paths = {read.name for standing in standings for read in standing.reads if read.kind == "file"}
-    digests = await files.digests(paths)
+    digests = await files.digests(paths, sparse=True)
     present = {(read.kind, read.name): read.digest for read in premises}
 
     def holds(read: Read) -> bool:

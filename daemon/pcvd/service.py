@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from pcvd.pulse import Pulse
 from pcvd.reload import LiveSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
@@ -122,7 +123,8 @@ class Service:
                 group.create_task(self._poll())
             for event in await self._recover():
                 self._handle(event, group)
-            group.create_task(self._changes.learn())
+            if watching:
+                group.create_task(self._changes.learn())
             self._pulse.ready = True
             while True:
                 await self._tell()
@@ -132,7 +134,7 @@ class Service:
                     watcher = group.create_task(self._listen())
                 for event in await self._understand(taken):
                     self._handle(event, group)
-                if isinstance(taken, Finished):
+                if watching and isinstance(taken, Finished):
                     group.create_task(self._changes.learn(taken.read))
                 self._pulse.done()
                 if isinstance(taken, Changed):
@@ -267,18 +269,19 @@ class Service:
         environment = worker_environment(settings.env, settings.platform)
         known: list[Known] = []
         digests: dict[str, str | None] = {}
-        async for page in self._pages():
-            self._board.recall(page)
-            remembered, held = await recovery.known(
-                page, present, environment, self._files, settings.root, settings.schedules
-            )
-            known += remembered
-            digests |= held
+        async with aclosing(self._pages()) as pages:
+            async for page in pages:
+                self._board.recall(page)
+                remembered, held = await recovery.known(
+                    page, present, environment, self._files, settings.root, settings.schedules
+                )
+                known += remembered
+                digests |= held
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
         self._changes.know(digests)
         return [events.Recovered(tuple(known), frozenset(declaring)), events.Declared(self._settings.targets)]
 
-    async def _pages(self) -> AsyncIterator[list[Standing]]:
+    async def _pages(self) -> AsyncGenerator[list[Standing]]:
         """What is remembered, some verdicts at a time; SQLite is at work on the next ones meanwhile."""
         upcoming = asyncio.create_task(self._store.standings("", _PAGE))
         try:

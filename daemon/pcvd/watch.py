@@ -72,9 +72,11 @@ class Watch:
                     }
                 if paths:
                     yield paths
-        except (OSError, RuntimeError) as error:  # watchfiles' own errors are RuntimeErrors
+        # watchfiles' own errors are RuntimeErrors; they come out of a task group of its own.
+        except (OSError, RuntimeError, ExceptionGroup) as error:
+            cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             raise SetupError(
-                f"cannot watch {', '.join(folders)}: {error}",
+                f"cannot watch {', '.join(folders)}: {cause}",
                 hint="raise fs.inotify.max_user_watches, or set `watch` and `ignore` in pcv.toml",
             ) from error
 

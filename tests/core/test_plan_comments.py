@@ -10,13 +10,14 @@ from pcvd.core.events import (
     Confirmed,
     Declared,
     Discover,
+    Dragging,
     Ended,
     Judged,
     Saved,
     Validate,
 )
 from pcvd.core.model import TargetSpec
-from pcvd.core.plan import Plan
+from pcvd.core.plan import MOST_TRIES, Plan
 
 A, B = "a.py:f", "b.py:f"
 OWN, LIB = "/p/a.py", "/p/lib.py"
@@ -51,8 +52,13 @@ def test_a_comment_leaves_the_verdict_fresh_and_has_it_confirmed(plan):
     assert plan.fresh(A)
     assert plan.state(A) == "idle"
     assert not plan.waits()
-    assert plan.unfinished()
+    assert plan.believes()
+    assert plan.believes([A])
+    assert not plan.believes([B])
+    assert not plan.unfinished()
+    assert plan.news() >= {A}
     assert plan.handle(Ended(confirmed=(Confirmed(A, reads(A, "2")),))) == []
+    assert not plan.believes()
     assert plan.idle
     assert plan.fresh(A)
 
@@ -101,6 +107,36 @@ def test_comment_upon_comment_is_confirmed_once(plan):
     assert plan.handle(Ended(failed=True, order=2)) == [CONFIRMATION]
     assert plan.handle(Ended(confirmed=(Confirmed(A, reads(A, "3")),))) == []
     assert plan.fresh(A)
+
+
+def test_comments_all_the_time_starve_nobody(plan):
+    plan.handle(comment())
+    for number in range(MOST_TRIES):
+        assert plan.handle(comment(before=str(2 + number), after=str(3 + number))) == [Abandon()]
+        assert plan.handle(Ended(failed=True, order=2 + number)) == [CONFIRMATION]
+    assert plan.handle(comment(before=str(2 + MOST_TRIES), after="last")) == []
+    # What has been built is not what is there: it is stale, and judged.
+    again = plan.handle(Ended(changed=(A,)))
+    assert [(type(one), one.cohort, one.aside) for one in again] == [(Validate, (A,), False)]
+    assert not plan.fresh(A)
+
+
+def test_an_investigation_gives_way_to_a_comment(plan):
+    plan.handle(Saved({OWN: "2"}))
+    (puzzle,) = plan.handle(Ended((Judged(A, "diverged", reads(A, "2"), puzzling=True),)))
+    assert plan.handle(comment(before="2", after="3")) == [Abandon()]
+    assert plan.handle(Ended(failed=True, order=3)) == [CONFIRMATION]
+    assert plan.handle(Ended(confirmed=(Confirmed(A, reads(A, "3")),))) == [puzzle]
+
+
+def test_what_is_being_judged_anyway_is_confirmed_by_that(plan):
+    plan.handle(comment())
+    assert plan.handle(Asked((A,))) == [Abandon()]
+    assert plan.handle(Ended(failed=True, order=2)) == [Validate((A,), "asked for", whole=True)]
+    assert plan.handle(Dragging(3)) == []
+    assert plan.believes([A])
+    assert plan.handle(Ended((Judged(A, "agree", reads(A, "2")),), order=3)) == []
+    assert not plan.believes([A])
 
 
 def test_an_edit_goes_before_the_confirmation(plan):
@@ -181,6 +217,22 @@ def test_a_file_that_goes_is_not_asked_for_its_lines(decorated):
     decorated.handle(Saved({OWN: None}, gone=frozenset({"a.py"})))
     assert decorated.handle(Ended((Judged(A, "agree", reads(A)),))) == []
     assert decorated.idle
+
+
+def test_a_file_that_goes_while_it_is_asked_for_its_lines_is_not_asked_again(decorated):
+    decorated.handle(comment(declaring=frozenset({"a.py"})))
+    saved = Saved({OWN: None}, frozenset({"b.py"}), frozenset({"a.py"}))
+    assert decorated.handle(saved) == [Abandon()]
+    assert decorated.handle(Ended(failed=True, order=3)) == [Discover(("b.py",))]
+    assert decorated.handle(Ended()) == []
+    assert decorated.idle
+
+
+def test_lines_that_could_not_be_asked_for_are_asked_for_with_what_comes_next(decorated):
+    decorated.handle(comment(declaring=frozenset({"a.py"})))
+    assert decorated.handle(Ended(failed=True)) == [CONFIRMATION]
+    decorated.handle(Ended(confirmed=(Confirmed(A, reads(A, "2")),)))
+    assert Discover(("a.py",)) in decorated.handle(Asked(()))
 
 
 def test_a_helper_of_a_declaration_may_be_commented(decorated):

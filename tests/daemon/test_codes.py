@@ -76,6 +76,20 @@ def test_who_reads_the_text_and_what_is_no_module_get_no_such_answer(known, modu
     assert asyncio.run(known.alike(asked)) == {}
 
 
+def test_a_switch_of_branches_is_no_comment(tmp_path):
+    modules = [tmp_path / f"m{number}.py" for number in range(40)]
+    for number, path in enumerate(modules):
+        path.write_bytes(b"x = %d\n" % number)
+    known, before = Codes(), {str(path): held(path) for path in modules}
+    asyncio.run(known.learn(before))
+    for path in modules:
+        path.write_bytes(path.read_bytes() + b"# more\n")
+    changes = {str(path): (before[str(path)], held(path)) for path in modules}
+    assert asyncio.run(known.alike(changes)) == {}
+    few = dict(list(changes.items())[:3])
+    assert asyncio.run(known.alike(few)) == {path: before[path] for path in few}
+
+
 def test_a_module_that_comes_or_goes_has_changed(known, module):
     before = held(module)
     assert asyncio.run(known.alike({str(module): (before, None)})) == {}

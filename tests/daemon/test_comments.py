@@ -71,6 +71,8 @@ def test_a_comment_turns_nothing_stale_and_is_confirmed(project, fresh, after, e
         project.write("plain.py", edit(text))
     assert all(target(one, "plain")["fresh"] for one in seen)
     assert all(target(one, "plain")["state"] == "idle" for one in seen)
+    assert not all(target(one, "plain")["confirmed"] for one in seen)
+    assert target(seen[-1], "plain")["confirmed"]
     assert fresh(project)["summary"] == before["summary"]
     assert project.rounds() == rounds
 
@@ -78,7 +80,7 @@ def test_a_comment_turns_nothing_stale_and_is_confirmed(project, fresh, after, e
 def test_a_program_that_knows_its_lines_is_judged_anew(project, fresh):
     rounds = judged(project, "lines")
     project.write("lines.py", f"# a line more\n{LINES}")
-    fresh(project)
+    project.json("wait")
     assert judged(project, "lines") > rounds
 
 

@@ -265,6 +265,7 @@ class Engine:
             try:
                 await service.desk.recovered()
                 yield service
+                assert not running.done()
             finally:
                 running.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

@@ -41,25 +41,33 @@ def test_digests_of_what_is_there_and_what_is_not(tmp_path):
     expected = [of(b"content"), of(b""), LISTING, None, of(b"content"), *[None] * 4]
     found = asyncio.run(Files().digests(paths))
     assert list(found.values()) == expected
-    # Where many are looked at, those that are not there are found out by listing their folders.
-    many = [*paths, *(str(tmp_path / f"missing{number}") for number in range(50))]
-    many += [str(tmp_path / "nowhere" / f"missing{number}") for number in range(50)]
-    found = asyncio.run(Files().digests(many))
-    assert list(found.values()) == [*expected, *[None] * 100]
+    # Where most are missing, those that are not there are found out by listing their folders.
+    many = [*paths, str(tmp_path / "nowhere" / "missing"), f"{tmp_path}/nul\0/missing"]
+    found = asyncio.run(Files().digests(many, sparse=True))
+    assert list(found.values()) == [*expected, None, None]
 
 
 def test_names_of_looks_are_in_no_listing(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "m.py").write_bytes(b"text")
-    missing = [str(tmp_path / f"missing{number}") for number in range(50)]
     names = [
         looks.presence(str(tmp_path / "folder")),
         looks.tree(str(tmp_path)),
         looks.text(f"{tmp_path}/m.py"),
     ]
-    found = asyncio.run(Files().digests([*names, *missing]))
+    found = asyncio.run(Files().digests([*names, str(tmp_path / "missing")], sparse=True))
     assert [found[name] for name in names] == [Files().digest(name) for name in names]
     assert None not in [found[name] for name in names]
+
+
+def test_what_a_file_system_may_take_for_one_name_is_looked_at(tmp_path, monkeypatch):
+    (tmp_path / "data.txt").write_bytes(b"a")
+    (tmp_path / "\u00e9.txt").write_bytes(b"b")
+    asked = [str(tmp_path / "DATA.txt"), str(tmp_path / "e\u0301.TXT"), str(tmp_path / "date.txt")]
+    looked = []
+    monkeypatch.setattr(Files, "digest", lambda _, path: looked.append(path))
+    asyncio.run(Files().digests(asked, sparse=True))
+    assert looked == asked[:2]
 
 
 def test_an_edit_is_seen(old):

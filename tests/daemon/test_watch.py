@@ -4,6 +4,8 @@ import asyncio
 import itertools
 
 import pytest
+import watchfiles.main
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from pcvd.core.errors import SetupError
 from pcvd.watch import Watch, may_declare
@@ -138,3 +140,30 @@ def test_files_in_new_folders_are_reported(root):
 def test_a_folder_that_is_not_there_says_so(root):
     with pytest.raises(SetupError, match="cannot watch"):
         seen(watch(root, folders=("nowhere",)), lambda: None, lambda _: False)
+
+
+def test_a_system_that_refuses_to_watch_says_so(root, monkeypatch):
+    class Refusing:
+        def __init__(self, *_args):
+            raise WatchfilesRustInternalError("OS file watch limit reached")
+
+    class Failing:
+        def __init__(self, *_args):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_args):
+            pass
+
+        def watch(self, *_args):
+            raise WatchfilesRustInternalError("error in underlying watcher")
+
+        def close(self):
+            pass
+
+    for notify, said in ((Refusing, "limit reached"), (Failing, "underlying watcher")):
+        monkeypatch.setattr(watchfiles.main, "RustNotify", notify)
+        with pytest.raises(SetupError, match=said):
+            seen(watch(root), lambda: None, lambda _: False)

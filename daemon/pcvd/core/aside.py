@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pcvd.core.events import Discover, Investigate, Validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from pcvd.core.events import Order, Work
 
@@ -68,17 +68,22 @@ class Aside:
 
     # -- what comes next -----------------------------------------------------------------------------
 
-    def next(self, fresh: Callable[[str], bool], exists: Callable[[str], bool], together: int) -> Work | None:
+    def next(
+        self, fresh: Callable[[str], bool | None], exists: Callable[[str], bool], together: int
+    ) -> Work | None:
         """What to do next, of targets not more than `together` at a time. What is stale or gone is left out:
-        it will be judged again.
+        it will be judged again. `fresh` is None of what is just being judged.
         """
         if self._revisits:
             files, by = tuple(self._revisits), min(self._revisits.values())
             self._revisits.clear()
             return Discover(files, aside=True, by=by)
-        believed = {entry: by for entry, by in self._believed.items() if exists(entry) and fresh(entry)}
-        chosen = dict(list(believed.items())[:together])
-        self._believed = {entry: by for entry, by in believed.items() if entry not in chosen}
+        stand = {entry: fresh(entry) for entry in self._believed if exists(entry)}
+        now = [entry for entry, is_fresh in stand.items() if is_fresh][:together]
+        chosen = {entry: self._believed.pop(entry) for entry in now}
+        self._believed = {
+            entry: by for entry, by in self._believed.items() if stand.get(entry, False) is not False
+        }
         if chosen:
             why = "only its comments or its layout were changed"
             return Validate(tuple(chosen), why, aside=True, by=min(chosen.values()))
@@ -89,13 +94,14 @@ class Aside:
                 return replace(order, entries=entries)
         return None
 
-    def resume(self, order: Order) -> None:
-        """What was interrupted comes first."""
+    def resume(self, order: Order, gone: Collection[str]) -> None:
+        """What was interrupted comes first; `gone` are model files that are no more."""
         match order:
             case Investigate():
                 self._puzzles.insert(0, order)
             case Discover(files):
-                self._revisits = dict.fromkeys(files, order.by) | self._revisits
+                left = [file for file in files if file not in gone]
+                self._revisits = dict.fromkeys(left, order.by) | self._revisits
             case Validate(cohort) if order.aside:
                 self._believed = dict.fromkeys(cohort, order.by) | self._believed
 

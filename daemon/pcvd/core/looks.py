@@ -49,9 +49,14 @@ def is_module(name: str) -> bool:
     return name.endswith(_MODULE)
 
 
+def file_of(name: str) -> str:
+    """The path to ask the system about; other names than those made by `text` are such paths themselves."""
+    return name.removesuffix(TEXT)
+
+
 def path_of(name: str) -> str:
     """The file or folder that a name is about."""
-    return name.removesuffix(TEXT).removesuffix(TREE).rstrip("/")
+    return file_of(name).removesuffix(TREE).rstrip("/")
 
 
 def is_listed(name: str) -> bool:

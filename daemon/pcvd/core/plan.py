@@ -193,7 +193,14 @@ class Plan:
 
     def unfinished(self, entries: Iterable[str] | None = None) -> bool:
         """Whether a whole round over any of `entries` (None: over any target) is still to strengthen it."""
-        held = {*self._unfinished, *self._aside.unconfirmed, *self._under_way.strengthened}
+        held = {*self._unfinished, *self._under_way.strengthened}
+        return bool(held if entries is None else held.intersection(entries))
+
+    def believes(self, entries: Iterable[str] | None = None) -> bool:
+        """Whether a verdict of any of `entries` (None: of any target) stands because only comments were saved
+        since, and is still to be confirmed.
+        """
+        held = {*self._aside.unconfirmed, *self._under_way.confirmed}
         return bool(held if entries is None else held.intersection(entries))
 
     def puzzled(self, entries: Iterable[str] | None = None) -> bool:
@@ -314,7 +321,11 @@ class Plan:
         believed = {entry for path in event.cosmetic for entry in self._believed(path, event)}
         touched = {entry for path, digest in event.changes.items() for entry in self._touched(path, digest)}
         touched |= self._unread(event)
-        return [one for one in self._under_way if self._is_pointless(one, touched, believed)]
+        pointless = [one for one in self._under_way if self._is_pointless(one, touched, believed)]
+        for running in pointless:
+            for entry in believed.intersection(running.concerned if running.aside else ()):
+                self._roster[entry].given_up += 1
+        return pointless
 
     def _ask_again(self, event: Saved) -> None:
         """Which model files are to be asked for their targets: later, where it is for the lines alone."""
@@ -336,6 +347,7 @@ class Plan:
         for entry in held:
             self._roster.read.update(entry, path, event.changes[path])
         self._aside.believe(held, self._events)
+        self._news.update(held)
         return held
 
     def _unread(self, event: Saved) -> set[str]:
@@ -369,14 +381,14 @@ class Plan:
         return news
 
     def _is_pointless(self, running: Running, touched: set[str], believed: set[str]) -> bool:
-        """Whether all that an order builds was saved since. What was given up too often is seen through. What
-        is built aside is built again, lest a comment outdate verdicts that stand.
+        """Whether all that an order builds was saved since; or, of what is built aside, anything commented:
+        its end would outdate verdicts that stand. What was given up too often is seen through.
         """
-        if running.aside:
-            return not running.abandoned and not believed.isdisjoint(running.built)
-        if not running.cohort or running.abandoned or not touched.issuperset(running.cohort):
+        pointless = running.cohort and touched.issuperset(running.cohort)
+        concerned = believed.intersection(running.concerned) if running.aside else set(running.cohort)
+        if running.abandoned or not (concerned if running.aside else pointless):
             return False
-        left = (target for entry in running.cohort if (target := self._roster.get(entry)) is not None)
+        left = (target for entry in concerned if (target := self._roster.get(entry)) is not None)
         return all(target.given_up < MOST_TRIES for target in left)
 
     # -- ends --------------------------------------------------------------------------------------
@@ -393,7 +405,7 @@ class Plan:
             self._aside.judged()
             if running.rank is Rank.BACKLOG:
                 self._yielded = 0
-        if isinstance(running.order, Discover) and event.failed and not running.aside:
+        if isinstance(running.order, Discover) and event.failed and not running.abandoned:
             self._postponed |= dict.fromkeys(running.order.files)
         if isinstance(running.order, Validate):
             self._judged(running.order, event)
@@ -411,7 +423,7 @@ class Plan:
             waiting = (entry for entry in order.cohort if entry in self._roster)
             self._unfinished = dict.fromkeys(waiting, order.by) | self._unfinished
         elif running.aside:
-            self._aside.resume(order)
+            self._aside.resume(order, running.gone)
         for entry, wish in running.wishes.items():
             if entry in self._roster:
                 self._roster[entry].given_up += 1
@@ -497,10 +509,14 @@ class Plan:
             return self._begin(Discover(files, by=by))
         if pressing:
             return self._round(pressing)
-        order = self._aside.next(self.fresh, self.exists, MOST_TOGETHER) or self._whole()
+        order = self._aside.next(self._standing, self.exists, MOST_TOGETHER) or self._whole()
         if isinstance(order, Validate):
             order = self._over(order.cohort, order)
         return None if order is None else self._begin(order)
+
+    def _standing(self, entry: str) -> bool | None:
+        """Whether the target's verdict is fresh; None while another one is on its way."""
+        return None if self._under_way.judging(entry) is not None else self._roster[entry].fresh
 
     def _begin(self, order: Work, wishes: Mapping[str, Wish] | None = None) -> Work:
         self._orders += 1

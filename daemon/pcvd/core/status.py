@@ -21,13 +21,15 @@ VERDICTS = (AGREE, EQUIVALENT, DIVERGED, UNSTABLE, INCONCLUSIVE)
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How one target stands: the verdict, whether it is about the files as they are, what is being done about
-    it (`idle`, `queued` or `building`), and whether anything was compared at all.
+    it (`idle`, `queued` or `building`), whether anything was compared at all, and whether the very files were
+    built: of a comment it is believed at first that it changes nothing.
     """
 
     verdict: str
     fresh: bool
     state: str
     compared: bool
+    confirmed: bool = True
 
     @property
     def settled(self) -> bool:
@@ -108,7 +110,7 @@ def head(
 
 def target(entry: str, judgement: Judgement | None, checked_at: str | None) -> dict[str, Any]:
     """A target of the status as plain values, but for what changes without its being judged: whether it is
-    fresh, and its state.
+    fresh, whether that is confirmed, and its state.
     """
     found = judgement or Judgement(entry, INCONCLUSIVE, "not checked yet")
     return {

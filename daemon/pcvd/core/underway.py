@@ -47,6 +47,11 @@ class Running:
         return self.order.cohort if isinstance(self.order, Validate) else ()
 
     @property
+    def concerned(self) -> tuple[str, ...]:
+        """The targets that it builds or looks into."""
+        return () if isinstance(self.order, Discover) else self.order.cohort
+
+    @property
     def rank(self) -> Rank | None:
         """How pressing it is; None where it grants nobody's wish."""
         return min((wish.rank for wish in self.wishes.values()), default=None)
@@ -117,9 +122,17 @@ class UnderWay:
 
     @property
     def strengthened(self) -> set[str]:
-        """The targets of a round that nobody waits for."""
+        """The targets of a whole round that nobody waits for."""
+        return self._aside(whole=True)
+
+    @property
+    def confirmed(self) -> set[str]:
+        """The targets whose verdicts are being confirmed."""
+        return self._aside(whole=False)
+
+    def _aside(self, *, whole: bool) -> set[str]:
         orders = [one.order for one in self._running.values() if isinstance(one.order, Validate)]
-        return {entry for order in orders if order.aside for entry in order.cohort}
+        return {entry for one in orders if one.aside and one.whole is whole for entry in one.cohort}
 
     def whole(self, entry: str) -> bool:
         """Whether the target is being built under every schedule, for somebody who waits."""

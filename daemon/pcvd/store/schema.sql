@@ -24,7 +24,7 @@ CREATE INDEX targets_active ON targets (entry) WHERE active = 1;
 CREATE TABLE dependencies ( -- What a target's builds read in the last round that recorded it.
     target INTEGER NOT NULL REFERENCES targets, -- who read it
     kind   TEXT NOT NULL,  -- file (also one looked for in vain), env, version, setting or program
-    name   ANY NOT NULL,   -- absolute path or variable; a BLOB where the path is not UTF-8
+    name   ANY NOT NULL,   -- absolute path (or another name of pcvd.core.looks) or variable; a BLOB where the path is not UTF-8
     digest TEXT,           -- of what was read; NULL where it is not known
     PRIMARY KEY (target, kind, name)
 ) STRICT, WITHOUT ROWID;

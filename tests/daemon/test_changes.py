@@ -1,0 +1,107 @@
+"""From paths to what is news about them: real files, a real plan, a watcher that need not speak."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pcvd.changes import Changes
+from pcvd.core.events import Declared, Ended, Judged, Saved
+from pcvd.core.model import TargetSpec
+from pcvd.core.plan import Plan
+from pcvd.files import Files
+from pcvd.watch import Watch
+
+ENTRY = "m.py:f"
+MODEL = "import pcv\n\n@pcv.target('f32[4]')\ndef f(x):\n    return x\n"
+
+
+class Project:
+    """A folder with one model file, that has been asked for its targets and judged."""
+
+    def __init__(self, root):
+        self.root, self.files = root, Files()
+        self.plan = Plan(root=str(root))
+        self.watch = Watch(str(root), ["."], [], 20)
+        self.changes = Changes(str(root), self.files)
+        self.model = root / "m.py"
+        self.model.write_text(MODEL)
+        self.plan.handle(Saved({}, frozenset({"m.py"})))
+        self.plan.handle(Declared((TargetSpec(ENTRY),), "m.py", frozenset({str(self.model)})))
+        self.plan.handle(Ended())
+        self.judge(self.model)
+
+    def judge(self, *paths):
+        """A build of the target ends, that has read `paths`."""
+        reads = {str(path): self.files.digest(str(path)) for path in paths}
+        self.plan.handle(Ended((Judged(ENTRY, "agree", reads),)))
+        while not self.plan.idle:  # the file is asked for its targets as well
+            self.plan.handle(Ended())
+        self.changes.know(reads)
+
+    async def saved(self, *paths):
+        """What the watcher's word of `paths` comes to, as the plan hears it."""
+        event = await self.changes.saved(frozenset(map(str, paths)), self.plan, self.watch)
+        if event is not None:
+            self.plan.handle(event)
+        return event
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path.resolve())
+
+
+def test_a_comment_is_told_as_one(project):
+    async def play():
+        await project.changes.learn()
+        before = project.files.digest(str(project.model))
+        project.model.write_text(f"# a comment\n{MODEL}")
+        return before, await project.saved(project.model)
+
+    before, event = asyncio.run(play())
+    assert event.cosmetic == {str(project.model): before}
+    assert project.plan.fresh(ENTRY)
+    assert project.plan.believes()
+
+
+def test_what_was_seen_before_the_watcher_spoke_is_no_news_of_the_declarations_either(project):
+    async def play():
+        await project.changes.learn()
+        project.model.write_text(f"# a comment\n{MODEL}")
+        await project.saved(project.model)  # somebody asked for the status
+        return await project.saved(project.model)
+
+    assert not asyncio.run(play()).declaring
+    assert project.plan.believes()
+
+
+def test_what_a_file_held_while_nobody_read_it_is_forgotten(project):
+    data = project.root / "d.txt"
+
+    async def play():
+        data.write_text("one")
+        project.model.write_text(MODEL.replace("x\n", "x + 1\n"))
+        await project.saved(project.model)  # it is being built: whatever is saved may come to matter
+        data.write_text("two")
+        await project.saved(data)
+        project.judge(project.model)
+        data.write_text("three")
+        assert await project.saved(data) is None  # nobody reads it
+        project.model.write_text(MODEL.replace("x\n", "x + 2\n"))
+        await project.saved(project.model)
+        project.judge(project.model, data)
+        assert project.plan.fresh(ENTRY)
+        data.write_text("two")
+        await project.saved(data)
+        assert not project.plan.fresh(ENTRY)
+
+    asyncio.run(play())
+
+
+def test_names_that_no_file_can_have_are_looked_at_by_nobody(project):
+    odd = [str(project.root / "a\0b" / "c"), str(project.root / "\ud800" / "c"), str(project.root / "n\0")]
+    project.plan.handle(Saved({str(project.model): "2"}))
+    project.judge(project.model, *odd)
+    assert set(odd[:2]) <= set(asyncio.run(project.changes.unseen(project.plan, project.watch)))
