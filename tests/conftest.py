@@ -40,7 +40,7 @@ from pcvd.round import Rounds
 SOURCES = [str(Path(__file__).parents[1] / name) for name in ("client", "config", "daemon")]
 
 # Whatever hangs is to fail a test, not to stop the suite; nothing measures against it.
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 def written(root, file, text):
