@@ -28,10 +28,16 @@ class Daemon:
         """The status JSON as it stands, without waiting for anything."""
         return _object(self._ask("GET", "/v1/status", None, timeout))
 
+    def itself(self) -> dict[str, Any]:
+        """What the status JSON says of the daemon, without its thousands of targets."""
+        daemon = _object(self._ask("GET", "/v1/status?most=1", None)).get("daemon")
+        if not isinstance(daemon, dict):
+            raise DoorError("the daemon says nothing of itself", "run `pcvctl restart`")
+        return daemon
+
     def pid(self) -> int | None:
         """The daemon's process id, or None where it does not say."""
-        daemon = self.status().get("daemon")
-        pid = daemon.get("pid") if isinstance(daemon, dict) else None
+        pid = self.itself().get("pid")
         return pid if isinstance(pid, int) else None
 
     def recheck(self, targets: list[str]) -> int:

@@ -197,8 +197,8 @@ async def _round(root: str, entries: Sequence[str], *, quiet: bool, vary: Sequen
 def _daemon_beside(root: str) -> dict[str, Any]:
     """The daemon that runs for `root`, as it describes itself; where none does, that none does."""
     try:
-        return dict(Daemon(root).status()["daemon"])
-    except (Trouble, KeyError, TypeError, ValueError):
+        return Daemon(root).itself()
+    except Trouble:
         pid = lock.holder(root)  # it may be starting, ending, or hanging
     return {"pid": pid, "state": "down" if pid is None else "busy", "version": __version__, "uptime_s": 0.0}
 

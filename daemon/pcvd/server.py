@@ -86,7 +86,9 @@ class Door:
         return application
 
     async def status(self, request: Request) -> Response:
-        """The status, as JSON or as the rendered table; `?fresh=1` waits until nothing is pending."""
+        """The status, as JSON or as the rendered table; `?fresh=1` waits until nothing is pending, `?most=`
+        lists no more targets than that: those that there is most to say of.
+        """
         query = request.query_params
         entries = query.getlist("target")
         await self._desk.recovered()
@@ -95,10 +97,12 @@ class Door:
             await self._desk.settled(entries or None)
         else:
             await self._desk.glimpse()
-        if "text/plain" not in request.headers.get("accept", ""):
-            return _answer(self._desk.status(entries))
+        textual = "text/plain" in request.headers.get("accept", "")
         most = _whole(query.get("most"), MOST_LISTED, least=1, largest=1 << 30)
-        status = self._desk.status(entries) if entries else self._desk.brief(most)
+        brief = not entries and (textual or "most" in query)
+        status = self._desk.brief(most) if brief else self._desk.status(entries)
+        if not textual:
+            return _answer(status)
         text = render(
             status.plain(),
             now=time.time(),

@@ -80,6 +80,16 @@ def test_which_targets_there_are(project):
     assert json.loads(body) == {"targets": [FIRST, "models/second.py:model"]}
 
 
+def test_a_brief_status_lists_no_more_than_it_is_asked_for(project):
+    _, _, whole = project.ask("GET", "/v1/status")
+    code, _, body = project.ask("GET", "/v1/status?most=1")
+    whole, brief = json.loads(whole), json.loads(body)
+    assert code == 200
+    assert len(brief["targets"]) <= 1 < len(whole["targets"])
+    assert brief["summary"] == whole["summary"]
+    assert brief["daemon"]["pid"] == whole["daemon"]["pid"]
+
+
 @pytest.mark.parametrize(
     "path", ["/v1/targets/models/none.py:model", "/v1/status?target=x", "/v1/targets/%00%ff"]
 )
