@@ -384,12 +384,13 @@ class Plan:
         """Whether all that an order builds was saved since; or, of what is built aside, anything commented:
         its end would outdate verdicts that stand. What was given up too often is seen through.
         """
-        pointless = running.cohort and touched.issuperset(running.cohort)
-        concerned = believed.intersection(running.concerned) if running.aside else set(running.cohort)
-        if running.abandoned or not (concerned if running.aside else pointless):
-            return False
+        if running.aside:
+            concerned = believed.intersection(running.concerned)
+        else:
+            concerned = set(running.cohort) if touched.issuperset(running.cohort) else set()
         left = (target for entry in concerned if (target := self._roster.get(entry)) is not None)
-        return all(target.given_up < MOST_TRIES for target in left)
+        worth_it = all(target.given_up < MOST_TRIES for target in left)
+        return bool(concerned) and worth_it and not running.abandoned
 
     # -- ends --------------------------------------------------------------------------------------
 
