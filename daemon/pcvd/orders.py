@@ -276,7 +276,7 @@ class Orders:
         builders = await self._ready()
         surroundings = (builders, self._settings, self._files, self._blobs, utc_now)
         rests_on = await self._premises.present(self._settings)
-        if order.aside:
+        if order.aside and order.whole:
             # Not for this round: the next save is to find workers waiting.
             await self.prepare()
         if order.whole:

@@ -193,21 +193,31 @@ def decorated() -> Plan:
     return plan
 
 
+AGAIN = Discover(("a.py",), aside=True)
+
+
+def commented(plan: Plan) -> list:
+    """What follows when the verdict over a commented model file has been confirmed."""
+    assert plan.handle(comment(declaring=frozenset({"a.py"}))) == [CONFIRMATION]
+    return plan.handle(Ended(confirmed=(Confirmed(A, reads(A, "2")),)))
+
+
 def test_a_commented_model_file_is_asked_for_its_lines_when_nobody_waits(decorated):
-    assert decorated.handle(comment(declaring=frozenset({"a.py"}))) == [Discover(("a.py",), aside=True)]
+    assert commented(decorated) == [AGAIN]
     assert not decorated.waits()
     assert not decorated.discovering
+    assert not decorated.believes()
     assert decorated.handle(Declared((TargetSpec(A, line=8),), "a.py", frozenset({OWN}))) == []
     assert decorated.spec(A).line == 8
-    assert decorated.handle(Ended()) == [CONFIRMATION]
+    assert decorated.handle(Ended()) == []
+    assert decorated.idle
 
 
 def test_asking_for_lines_gives_way_and_is_begun_again(decorated):
-    decorated.handle(comment(declaring=frozenset({"a.py"})))
+    assert commented(decorated) == [AGAIN]
     assert decorated.handle(Asked((A,))) == [Abandon()]
-    assert decorated.handle(Ended(failed=True, order=3)) == [Validate((A,), "asked for", whole=True)]
-    last = decorated.handle(Ended((Judged(A, "agree", reads(A, "2")),)))
-    assert last == [Discover(("a.py",), aside=True)]
+    assert decorated.handle(Ended(failed=True, order=4)) == [Validate((A,), "asked for", whole=True)]
+    assert decorated.handle(Ended((Judged(A, "agree", reads(A, "2")),))) == [AGAIN]
     assert decorated.handle(Ended()) == []
 
 
@@ -220,19 +230,18 @@ def test_a_file_that_goes_is_not_asked_for_its_lines(decorated):
 
 
 def test_a_file_that_goes_while_it_is_asked_for_its_lines_is_not_asked_again(decorated):
-    decorated.handle(comment(declaring=frozenset({"a.py"})))
+    assert commented(decorated) == [AGAIN]
     saved = Saved({OWN: None}, frozenset({"b.py"}), frozenset({"a.py"}))
     assert decorated.handle(saved) == [Abandon()]
-    assert decorated.handle(Ended(failed=True, order=3)) == [Discover(("b.py",))]
+    assert decorated.handle(Ended(failed=True, order=4)) == [Discover(("b.py",))]
     assert decorated.handle(Ended()) == []
     assert decorated.idle
 
 
 def test_lines_that_could_not_be_asked_for_are_asked_for_with_what_comes_next(decorated):
-    decorated.handle(comment(declaring=frozenset({"a.py"})))
-    assert decorated.handle(Ended(failed=True)) == [CONFIRMATION]
-    decorated.handle(Ended(confirmed=(Confirmed(A, reads(A, "2")),)))
-    assert Discover(("a.py",)) in decorated.handle(Asked(()))
+    assert commented(decorated) == [AGAIN]
+    assert decorated.handle(Ended(failed=True)) == []
+    assert decorated.handle(Asked(())) == [Discover(("a.py",))]
 
 
 def test_a_helper_of_a_declaration_may_be_commented(decorated):

@@ -74,10 +74,6 @@ class Aside:
         """What to do next, of targets not more than `together` at a time. What is stale or gone is left out:
         it will be judged again. `fresh` is None of what is just being judged.
         """
-        if self._revisits:
-            files, by = tuple(self._revisits), min(self._revisits.values())
-            self._revisits.clear()
-            return Discover(files, aside=True, by=by)
         stand = {entry: fresh(entry) for entry in self._believed if exists(entry)}
         now = [entry for entry, is_fresh in stand.items() if is_fresh][:together]
         chosen = {entry: self._believed.pop(entry) for entry in now}
@@ -87,6 +83,10 @@ class Aside:
         if chosen:
             why = "only its comments or its layout were changed"
             return Validate(tuple(chosen), why, aside=True, by=min(chosen.values()))
+        if self._revisits:
+            files, by = tuple(self._revisits), min(self._revisits.values())
+            self._revisits.clear()
+            return Discover(files, aside=True, by=by)
         while self._puzzles:
             order = self._puzzles.pop(0)
             entries = tuple(entry for entry in order.entries if exists(entry) and fresh(entry))
