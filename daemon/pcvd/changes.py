@@ -108,9 +108,7 @@ class Changes:
         self._told |= digests
         declaring = await asyncio.to_thread(watch.declaring_among, paths)
         # The watcher may speak of what a glimpse has seen already.
-        same = {
-            file for file in plan.sources if (path := self._path(file)) in digests and path not in changes
-        }
+        same = {file for file in plan.sound if (path := self._path(file)) in digests and path not in changes}
         declaring -= same
         gone = {
             file

@@ -523,6 +523,22 @@ def test_a_file_that_cannot_be_imported_keeps_what_it_declared():
     assert plan.exists(C)
 
 
+def test_a_broken_file_is_asked_again_when_something_was_installed():
+    plan = Plan()
+    plan.handle(Saved({}, frozenset({"m.py"})))
+    plan.handle(Declared((), "m.py", frozenset({"/p/m.py"}), broken=True))
+    assert plan.handle(Ended()) == []
+    assert plan.sound == frozenset()
+    assert plan.handle(Outdated("the installed packages changed")) == [Discover(("m.py",))]
+    plan.handle(Declared(specs("m.py:f"), "m.py", frozenset({"/p/m.py"})))
+    assert plan.sound == {"m.py"}
+    plan.handle(Ended())
+    plan.handle(Ended((judged("m.py:f", reads={"/p/m.py": "1"}),)))
+    assert plan.handle(Outdated("the installed packages changed")) == [
+        Validate(("m.py:f",), "the installed packages changed")
+    ]
+
+
 def test_a_broken_files_helpers_are_watched_too():
     plan = discovering("c.py", C)
     plan.handle(Saved({"/p/c.py": "broken"}, frozenset({"c.py"})))

@@ -77,6 +77,15 @@ def test_what_was_seen_before_the_watcher_spoke_is_no_news_of_the_declarations_e
     assert project.plan.believes()
 
 
+def test_a_model_file_that_is_broken_is_asked_again_at_any_save(project):
+    project.plan.handle(Saved({str(project.model): "2"}, frozenset({"m.py"})))
+    project.plan.handle(Ended((Judged(ENTRY, "agree", {}),)))
+    project.plan.handle(Declared((), "m.py", frozenset({str(project.model)}), broken=True))
+    project.judge(project.model)
+    event = asyncio.run(project.saved(project.model))  # what it lacked may have been installed
+    assert event.declaring == {"m.py"}
+
+
 def test_what_a_file_held_while_nobody_read_it_is_forgotten(project):
     data = project.root / "d.txt"
 

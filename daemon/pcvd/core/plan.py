@@ -71,6 +71,8 @@ class Plan:
         self._roster = Roster(self._news, root)
         self._sources = Dependencies()
         """What the discovery in each model file read."""
+        self._broken: set[str] = set()
+        """Model files that could not be imported, for reasons that no file may tell."""
         self._wishes = Wishes(self._news)
         self._unfinished: dict[str, int] = {}
         """Targets whose verdicts a whole round is to strengthen, and the number of the event behind that."""
@@ -161,6 +163,11 @@ class Plan:
         return frozenset(self._sources.who)
 
     @property
+    def sound(self) -> frozenset[str]:
+        """Those of `sources` that told."""
+        return frozenset(self._sources.who) - self._broken
+
+    @property
     def targets(self) -> tuple[TargetSpec, ...]:
         """All targets that exist, in the order of their declaration."""
         return tuple(self._roster[entry].spec for entry in self._roster)
@@ -234,6 +241,7 @@ class Plan:
             case Wondered():
                 self._wondered(event)
             case Outdated():
+                self._look_into(sorted(self._broken))
                 for entry in self._roster:
                     self._roster.outdate(entry)
                     self._want(entry, event.why)
@@ -278,6 +286,7 @@ class Plan:
             if any(event.source in running.gone for running in asked):
                 return
             self._sources.put(event.source, dict.fromkeys(event.reads))
+            (self._broken.add if event.broken else self._broken.discard)(event.source)
             if any(not event.reads.isdisjoint(running.meanwhile) for running in asked):
                 self._look_into([event.source])
         self._take_over(event)
@@ -311,6 +320,7 @@ class Plan:
         for file in event.gone:
             self._take_over(Declared((), file))
             self._sources.drop(file)
+            self._broken.discard(file)
             self._discoveries.pop(file, None)
             self._aside.gone(file)
         for running in self._under_way:
