@@ -29,10 +29,10 @@ class Codes:
         self._known: dict[str, str | None] = {}
         self._looking = asyncio.Lock()
 
-    async def learn(self, reads: Mapping[str, str]) -> None:
-        """Remember the modules among `reads` (name to digest), where they still hold that."""
-        modules = iter([(path, held) for path, held in reads.items() if looks.is_module(path)])
-        while some := list(itertools.islice(modules, _AT_A_TIME)):
+    async def learn(self, modules: Mapping[str, str]) -> None:
+        """Remember these modules (name to digest), where they still hold that."""
+        left = iter(modules.items())
+        while some := list(itertools.islice(left, _AT_A_TIME)):
             async with self._looking:
                 new = {path: held for path, held in some if held not in self._known}
                 if new:

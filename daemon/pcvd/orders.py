@@ -276,10 +276,10 @@ class Orders:
         builders = await self._ready()
         surroundings = (builders, self._settings, self._files, self._blobs, utc_now)
         rests_on = await self._premises.present(self._settings)
-        if order.aside and order.whole:
-            # Not for this round: the next save is to find workers waiting.
-            await self.prepare()
         if order.whole:
+            if order.aside:
+                # Not for this round: the next save is to find workers waiting.
+                await self.prepare()
             rounds = Rounds(*surroundings, soak=order.soak, alone=lambda: order.number not in self._crowded)
             outcome = await rounds.hold(cohort, order.why, rests_on)
         else:

@@ -264,19 +264,22 @@ class Service:
 
     async def _recover(self) -> list[events.Event]:
         """What is remembered, what is declared, and which files may declare more."""
-        present, declaring = await asyncio.gather(self._present(), asyncio.to_thread(self._watch.declaring))
         settings = self._settings.current
         environment = worker_environment(settings.env, settings.platform)
         known: list[Known] = []
         digests: dict[str, str | None] = {}
         async with aclosing(self._pages()) as pages:
-            async for page in pages:
+            present, declaring, page = await asyncio.gather(
+                self._present(), asyncio.to_thread(self._watch.declaring), anext(pages, None)
+            )
+            while page:
                 self._board.recall(page)
                 remembered, held = await recovery.known(
                     page, present, environment, self._files, settings.root, settings.schedules
                 )
                 known += remembered
                 digests |= held
+                page = await anext(pages, None)
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
         self._changes.know(digests)
         return [events.Recovered(tuple(known), frozenset(declaring)), events.Declared(self._settings.targets)]

@@ -165,7 +165,7 @@ class Plan:
     @property
     def sound(self) -> frozenset[str]:
         """Those of `sources` that told."""
-        return frozenset(self._sources.who) - self._broken
+        return self.sources - self._broken
 
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
@@ -286,7 +286,10 @@ class Plan:
             if any(event.source in running.gone for running in asked):
                 return
             self._sources.put(event.source, dict.fromkeys(event.reads))
-            (self._broken.add if event.broken else self._broken.discard)(event.source)
+            if event.broken:
+                self._broken.add(event.source)
+            else:
+                self._broken.discard(event.source)
             if any(not event.reads.isdisjoint(running.meanwhile) for running in asked):
                 self._look_into([event.source])
         self._take_over(event)
