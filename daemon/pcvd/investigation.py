@@ -26,7 +26,7 @@ from pcvd.core.evidence import canonical_digest
 from pcvd.core.model import STAGES, TRACED
 from pcvd.core.schedule import CONTROL, SERIAL, parse
 from pcvd.core.variation import ALL, BETWEEN, HASH_SEED, LAYOUT, PROCESS, Manner, hindrance, probes
-from pcvd.localisation import Scene, locate
+from pcvd.localisation import Rebuilds, Scene, locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,8 @@ _TIMES_ASKED = 2
 """How often a variation is tried that somebody asks for: what differs once may have differed by chance."""
 _REPEAT_FOR_S = 4.0
 """After this long nothing is repeated more than once, however long that takes."""
+_AT_A_STEP = 3
+"""Variations that are tried before it is asked whether others could still tell more."""
 _MOST_LOCATED = 4
 """Targets of one investigation whose difference is followed to its place."""
 
@@ -124,9 +126,8 @@ class Investigation:
         cases = [self._case(one.target, *_concern(one)) for one in judgements]
         for case in cases:
             self._count_round(case)
-        untried = [one for one in BETWEEN if any(one.name not in case.findings for case in cases)]
-        await self._try(cases, [one for one in untried if self._hindrance(one) is None])
-        for again in itertools.count():
+        repeated = await self._try_in_turn(cases)
+        for again in itertools.count(int(repeated)):
             wanting = _wanting(cases)
             if not wanting or (again and time.monotonic() - began > _REPEAT_FOR_S):
                 break
@@ -141,10 +142,11 @@ class Investigation:
                 f"of {len(cases)} targets that differ, the places of {_MOST_LOCATED} were looked for;"
                 " this one's is, when it is checked by itself"
             )
+        rebuilds = Rebuilds(self._builders)
         for case in cases[:_MOST_LOCATED]:
             scene = self._scene(case)
             if scene is not None:
-                placed = await locate(self._builders, self._blobs, self._root, scene)
+                placed = await locate(rebuilds, self._blobs, self._root, scene)
                 remarks = [*found[case.target]["remarks"], *placed["remarks"]]
                 found[case.target] |= placed | {"remarks": remarks}
         log.info(
@@ -200,6 +202,25 @@ class Investigation:
                 case.count(RACE, self._runs[name].of(case.target))
         if CONTROL.name in self._runs:
             case.count(HASH_SEED.name, self._runs[CONTROL.name].of(case.target))
+
+    async def _try_in_turn(self, cases: Sequence[_Case]) -> bool:
+        """Try what the round has not tried, until no further variation could be named the cause; whether some
+        were repeated for that.
+        """
+        first = min((case.stage for case in cases), key=STAGES.index)
+        ahead = [
+            one
+            for one in sorted(BETWEEN, key=lambda one: cause.precedence(first).index(one.name))
+            if any(one.name not in case.findings for case in cases) and self._hindrance(one) is None
+        ]
+        repeated = False
+        while ahead and not (repeated and all(map(_is_plain, cases))):
+            step, ahead = ahead[:_AT_A_STEP], ahead[_AT_A_STEP:]
+            await self._try(cases, step)
+            if all(map(_is_plain, cases)):
+                await self._try(cases, _wanting(cases))  # it may have been luck
+                repeated = True
+        return repeated
 
     async def _try(self, cases: Sequence[_Case], variations: Sequence[Variation]) -> None:
         """One run of each of `variations`, for all cases at once."""
@@ -269,6 +290,17 @@ def _concern(judgement: Judgement) -> tuple[str, tuple[str, ...]]:
     """The stage whose difference is to be explained, and those before it that differ as they may."""
     stage = (judgement.cause or {}).get("stage") or judgement.first_stage or STAGES[-1]
     return stage, tuple(one for one in judgement.differing if STAGES.index(one) < STAGES.index(stage))
+
+
+def _is_plain(case: _Case) -> bool:
+    """Whether one variation has flipped each build of it, and nothing changed either none or each. Then no
+    other could be named before it, as the likelier ones were tried first.
+    """
+    decided = cause.deciding(case.findings, case.stage)
+    unchanged = case.findings.get(PROCESS.name)
+    if decided not in ALL or unchanged is None or not unchanged.builds:
+        return False
+    return case.findings[decided].rate == 1.0 and (decided == PROCESS.name or not unchanged.differs)
 
 
 def _wanting(cases: Sequence[_Case]) -> list[Variation]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,10 @@ from pcvd.core.model import LINES, LOCATIONS, PASSES, digest
 
 if TYPE_CHECKING:
     from pcvd.blobs import Blobs
-    from pcvd.builders.protocol import Builders, Order
+    from pcvd.builders.protocol import Builders, Carried, Order
     from pcvd.core.chance import Tally
     from pcvd.core.locate import Place
-    from pcvd.core.model import Build, Part
+    from pcvd.core.model import Build, Part, Run
 
 log = structlog.get_logger()
 
@@ -58,11 +59,28 @@ class Scene:
     seen: Tally
 
 
-async def locate(builders: Builders, blobs: Blobs, root: str, scene: Scene) -> dict[str, Any]:
+class Rebuilds:
+    """Orders carried out again and again, for searches in targets that the same processes build: what one
+    search had built serves the next one as well, time by time.
+    """
+
+    def __init__(self, builders: Builders) -> None:
+        self._builders = builders
+        self._carried: dict[Order, list[asyncio.Task[Carried]]] = {}
+
+    async def run(self, order: Order, time: int) -> Run:
+        """What came of `order` when it was carried out for the `time`-th time, counted from zero."""
+        carried = self._carried.setdefault(order, [])
+        while len(carried) <= time:
+            carried.append(asyncio.create_task(self._builders.carry_out(order)))
+        return (await carried[time]).run
+
+
+async def locate(rebuilds: Rebuilds, blobs: Blobs, root: str, scene: Scene) -> dict[str, Any]:
     """What is known of the place, as fields of a cause: `kernel`, `pass`, `file`, `line`, `place` (a
     sentence), `workaround`, `remarks`. Whatever could not be found out is a remark.
     """
-    search = _Search(builders, blobs, root, scene)
+    search = _Search(rebuilds, blobs, root, scene)
     try:
         if scene.stage == "jaxpr":
             await search.in_jaxpr()
@@ -88,8 +106,9 @@ async def locate(builders: Builders, blobs: Blobs, root: str, scene: Scene) -> d
 class _Search:
     """One search: what was found so far, and how to build the target again."""
 
-    def __init__(self, builders: Builders, blobs: Blobs, root: str, scene: Scene) -> None:
-        self._builders, self._blobs, self._root, self._scene = builders, blobs, root, scene
+    def __init__(self, rebuilds: Rebuilds, blobs: Blobs, root: str, scene: Scene) -> None:
+        self._rebuilds, self._blobs, self._root, self._scene = rebuilds, blobs, root, scene
+        self._times: Counter[Order] = Counter()
         self._place: Place | None = None
         self._pass: str | None = None
         self._kernel: str | None = None
@@ -182,6 +201,8 @@ class _Search:
         """
         if not await self._reproduce():
             return False
+        while self._seen.pays(_COINCIDENCE, _MOST_PAIRS):
+            self._seen = self._seen.plus(differs=await self._differ())
         needed = self._seen.needed(_COINCIDENCE, _MOST_PAIRS)
         for _ in range(needed or _MOST_PAIRS):
             try:
@@ -232,8 +253,10 @@ class _Search:
 
     async def _build(self, order: Order, **changes: Any) -> tuple[Build, ...]:
         """The target as `order` builds it, but for `changes` of the manner. Raises _NotBuilt."""
-        carried = await self._builders.carry_out(order.made(**changes))
-        builds = carried.run.of(self._scene.target)
+        order = order.made(**changes)
+        time = self._times[order]
+        self._times[order] += 1
+        builds = (await self._rebuilds.run(order, time)).of(self._scene.target)
         failed = [build.failure for build in builds if build.failure is not None]
         if failed or not builds:
             raise _NotBuilt(failed[0].sentence() if failed else "it was not built again")

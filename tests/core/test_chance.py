@@ -47,3 +47,16 @@ def test_outdoing_is_counted_over_all_arrangements(made, others, data):
     arrangements = list(combinations(total, one.differs + other.differs))
     extreme = sum(sum(place < made for place in chosen) >= one.differs for chosen in arrangements)
     assert one.outdoes(other) == pytest.approx(extreme / len(arrangements))
+
+
+def test_one_comparison_more_pays_while_it_spares_more_than_itself():
+    def total(tally, more):
+        needed = Tally(tally.made + more, tally.differs + more).needed(0.01, 8)
+        return more + (needed or 9)
+
+    for made in range(1, 8):
+        for differs in range(1, made + 1):
+            tally = Tally(made, differs)
+            assert tally.pays(0.01, 8) == (total(tally, 1) < total(tally, 0))
+    assert Tally(2, 2).pays(0.01, 8)
+    assert not Tally(4, 4).pays(0.01, 8)

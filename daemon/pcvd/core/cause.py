@@ -143,7 +143,7 @@ def deciding(findings: Mapping[str, Finding], stage: str) -> str | None:
     serial one has not: it is a cause where none of that is a clear one, and then it counts for as much as it
     flips.
     """
-    flips = [name for name in _precedence(stage) if name in findings and findings[name].differs]
+    flips = [name for name in precedence(stage) if name in findings and findings[name].differs]
     unchanged = findings.get(PROCESS.name) or Finding.none(PROCESS.name)
     chance = unchanged.rate
     clear = [name for name in flips if findings[name].rate >= chance + _CLEARLY]
@@ -186,7 +186,7 @@ def kind(findings: Mapping[str, Finding], stage: str, given: str = SAME) -> str:
 
 def cause_of(findings: Mapping[str, Finding], stage: str, given: str = SAME) -> dict[str, Any]:
     """The cause that `findings` speak for, in the shape of the status JSON; its place is yet to be found."""
-    name, decided, order = kind(findings, stage, given), deciding(findings, stage), _precedence(stage)
+    name, decided, order = kind(findings, stage, given), deciding(findings, stage), precedence(stage)
     tried = [one for one in findings.values() if one.builds]
     tried.sort(key=lambda one: (one.variation != decided, order.index(one.variation)))
     evidence = counted([one.told() for one in tried if one.differs or one.variation == PROCESS.name])
@@ -214,7 +214,8 @@ def _compiled(stage: str) -> bool:
     return stage not in TRACED
 
 
-def _precedence(stage: str) -> tuple[str, ...]:
+def precedence(stage: str) -> tuple[str, ...]:
+    """The names of variations, that of the likeliest cause of a difference at `stage` first."""
     return _OF_COMPILATIONS if _compiled(stage) else _OF_TRACES
 
 

@@ -40,3 +40,8 @@ class Tally:
         None where more than `limit` were needed.
         """
         return next((equal for equal in range(1, limit + 1) if self.coincidence(equal) < at_most), None)
+
+    def pays(self, at_most: float, limit: int) -> bool:
+        """Whether one comparison more, should it differ, would spare more than one of those `needed`."""
+        now, then = (one.needed(at_most, limit) or limit + 1 for one in (self, self.plus(differs=True)))
+        return now - then > 1
