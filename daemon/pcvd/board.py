@@ -17,11 +17,11 @@ from pcv_config import places
 from pcvd import __version__, jsontext
 from pcvd.core.compare import DIVERGED, INCONCLUSIVE, UNSTABLE
 from pcvd.core.evidence import speed_up
-from pcvd.core.status import Daemon, Standing, Tally, head, target
+from pcvd.core.status import Daemon, Standing, Tally, head, target, unchecked
 from pcvd.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pcvd.core.model import Judgement, Problem
     from pcvd.core.plan import Plan
@@ -36,7 +36,7 @@ _DEGRADING = _DOUBTING | {"store", "workers"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Note:
+class Note:
     """What was last found of a target, whatever has changed since, and the JSON that tells it, compressed:
     that of one target is much like itself, and there may be ten thousand.
     """
@@ -47,7 +47,17 @@ class _Note:
     told: bytes
 
 
-_UNCHECKED = _Note(INCONCLUSIVE, False, None, b"")
+def remembered(standings: Iterable[Remembered]) -> dict[str, Note]:
+    """Notes of what an earlier life found, as it was written down. Of thousands that takes a while."""
+    return {
+        one.target.entry: Note(
+            one.verdict, len(one.built) > 1, one.checked_at, _open(one.said.encode(), one.checked_at)
+        )
+        for one in standings
+    }
+
+
+_UNCHECKED = Note(INCONCLUSIVE, False, None, b"")
 _URGENCY = {DIVERGED: -3, UNSTABLE: -2, INCONCLUSIVE: -1}
 """What is listed first where there is no room for all."""
 
@@ -57,7 +67,7 @@ class Board:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._notes: dict[str, _Note] = {}
+        self._notes: dict[str, Note] = {}
         self._listed: dict[str, Standing] = {}
         """The targets that exist, and how each stands."""
         self._tally = Tally()
@@ -72,15 +82,15 @@ class Board:
 
     # -- what is put up ----------------------------------------------------------------------------
 
-    def recall(self, remembered: Iterable[Remembered]) -> None:
+    def recall(self, notes: Mapping[str, Note]) -> None:
         """Put up what an earlier life found."""
-        for one in remembered:
-            self._put(one.target.entry, one.judgement, one.checked_at)
+        for entry, note in notes.items():
+            self._note(entry, note)
 
     def put(self, record: RoundRecord, changed: Sequence[Judgement] = ()) -> None:
         """Put up what a round found; `changed` are judgements that only say why there is none."""
         for judgement in (*record.judgements, *changed):
-            self._put(judgement.target, judgement, record.finished_at)
+            self._put(judgement, record.finished_at)
         if record.judgements and record.runs and record.alone:
             self._speed = {run.schedule: speed_up(run, record.runs[0]) for run in record.runs}
         if record.environment:
@@ -89,17 +99,19 @@ class Board:
     def confirm(self, judgements: Sequence[Judgement], at: str) -> None:
         """These stand, as was seen again at that time."""
         for judgement in judgements:
-            self._put(judgement.target, judgement, at)
+            self._put(judgement, at)
 
     def amend(self, judgement: Judgement) -> None:
         """Put up a judgement that knows more, in the place of the one that stands."""
         note = self._notes.get(judgement.target)
-        self._put(judgement.target, judgement, note.at if note is not None else None)
+        self._put(judgement, note.at if note is not None else None)
 
-    def _put(self, entry: str, judgement: Judgement, at: str | None) -> None:
-        schedules = judgement.evidence.get("schedules") or {}
-        told = _open(entry, judgement, at)
-        self._notes[entry] = _Note(judgement.verdict, len(schedules) > 1, at, told)
+    def _put(self, judgement: Judgement, at: str | None) -> None:
+        told = _open(jsontext.encode(target(judgement)), at)
+        self._note(judgement.target, Note(judgement.verdict, len(judgement.built) > 1, at, told))
+
+    def _note(self, entry: str, note: Note) -> None:
+        self._notes[entry] = note
         if entry in self._listed:
             before = self._listed[entry]
             self._list(entry, before.state, fresh=before.fresh, confirmed=before.confirmed)
@@ -199,13 +211,15 @@ class Board:
     def _told(self, entry: str, *, doubted: bool) -> tuple[bytes, bytes]:
         standing = self._standing(entry)
         note = self._notes.get(entry)
-        told = note.told if note is not None else _open(entry, None, None)
+        told = note.told if note is not None else _open(jsontext.encode(target(unchecked(entry))), None)
         fresh = b"true" if standing.fresh and not doubted else b"false"
         confirmed = b"true" if standing.confirmed else b"false"
         state = standing.state.encode()
         return told, b',"fresh":%b,"confirmed":%b,"state":"%b"}' % (fresh, confirmed, state)
 
 
-def _open(entry: str, judgement: Judgement | None, at: str | None) -> bytes:
-    """What is said of a target, as a JSON object that is to be gone on with, compressed."""
-    return zlib.compress(jsontext.encode(target(entry, judgement, at))[:-1], 1)
+def _open(said: bytes, at: str | None) -> bytes:
+    """What is said of a target, and when it was found, as a JSON object that is to be gone on with,
+    compressed.
+    """
+    return zlib.compress(b'%b,"checked_at":%b' % (said[:-1], jsontext.encode(at)), 1)

@@ -15,9 +15,10 @@ from pcvd.builders.protocol import Pair
 from pcvd.core import looks
 from pcvd.core.compare import AGREE, DIVERGED, EQUIVALENT, UNSTABLE, differing_outputs, judge
 from pcvd.core.evidence import Facts
-from pcvd.core.model import LINKED, OutputDelta, Read, source_key
+from pcvd.core.model import LINKED, OutputDelta, source_key
 from pcvd.core.partition import leaves
 from pcvd.core.programs import digest_of
+from pcvd.resolution import resolve
 from pcvd.store import RoundRecord
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
     from pcvd.builders.protocol import Builders, Carried
-    from pcvd.core.model import Judgement, Run, TargetSpec
+    from pcvd.core.model import Judgement, Read, Run, TargetSpec
     from pcvd.files import Files
 
 log = structlog.get_logger()
@@ -132,26 +133,9 @@ class Jury:
         self, cohort: Sequence[TargetSpec], reads: Mapping[str, Sequence[Read]]
     ) -> tuple[dict[str, tuple[Read, ...]], dict[str, list[str]]]:
         """Every target's reads with digests, and the files that are not what some build of it read."""
-        booked = [read for spec in cohort for read in reads.get(spec.entry, ())]
-        paths = {read.name for read in booked if read.kind in {"file", "absent"}}
-        paths |= {self._path(spec) for spec in cohort}
-        now = await self._files.digests(paths)
-        stats = await self._files.stats(paths)
-        resolved: dict[str, tuple[Read, ...]] = {}
-        changed: dict[str, list[str]] = {}
-        for spec in cohort:
-            own = self._path(spec)
-            found = {("file", own): Read("file", own, now[own])}
-            for read in reads.get(spec.entry, ()):
-                if read.kind not in {"file", "absent"}:
-                    found[read.kind, read.name] = read
-                    continue
-                seen = now[read.name] if read.digest is None and read.kind == "file" else read.digest
-                if seen != now[read.name] or read.stat not in {None, stats[read.name]}:
-                    changed.setdefault(spec.entry, []).append(self._relative(read.name))
-                found["file", read.name] = Read("file", read.name, now[read.name])
-            resolved[spec.entry] = tuple(found.values())
-        return resolved, {entry: sorted(set(names)) for entry, names in changed.items()}
+        own = {spec.entry: self._path(spec) for spec in cohort}
+        resolved, changed = await resolve(self._files, own, reads)
+        return resolved, {entry: sorted(set(map(self._relative, names))) for entry, names in changed.items()}
 
     async def _distances(
         self, gathered: Gathered

@@ -35,10 +35,13 @@ from pcvd.core.succession import (
 from pcvd.core.variation import named
 from pcvd.glance import Glance
 from pcvd.investigation import Investigation
+from pcvd.resolution import resolve
 from pcvd.round import Rounds
+from pcvd.store import Discovered
 
 if TYPE_CHECKING:
     from pcvd.blobs import Blobs
+    from pcvd.builders.protocol import Discovery
     from pcvd.files import Files
     from pcvd.jury import Outcome
     from pcvd.premises import Premises
@@ -261,16 +264,39 @@ class Orders:
 
     async def _discover(self, order: events.Discover) -> Finished:
         builders = await self._ready()
+        rests_on = await self._premises.present(self._settings)
         found = await builders.discover(order.files)
         log.info("discovered", files=list(order.files), targets=[target.entry for target in found.targets])
+        await self._note(order.files, found, rests_on)
         problems = {file: (found.problems[file],) if file in found.problems else () for file in order.files}
         declared = []
         for file in order.files:
             targets = tuple(target for target in found.targets if target.path == file)
             reads = {read.name for read in found.reads.get(file, ()) if read.kind in {"file", "absent"}}
-            reads.add(f"{self._settings.root.rstrip('/')}/{file}")
+            reads.add(self._path(file))
             declared.append(events.Declared(targets, file, frozenset(reads), broken=file in found.problems))
         return Finished((*declared, events.Ended()), {**problems, "workers": ()})
+
+    async def _note(self, files: Sequence[str], found: Discovery, rests_on: Sequence[Read]) -> None:
+        """Write down what files declare, so that a daemon to come need not ask them again."""
+        told = [file for file in files if file not in found.problems]
+        resolved, changed = await resolve(self._files, {file: self._path(file) for file in told}, found.reads)
+        declared = [
+            Discovered(
+                file,
+                tuple(target for target in found.targets if target.path == file),
+                (*resolved[file], *rests_on),
+            )
+            for file in told
+            if file not in changed
+        ]
+        try:
+            await self._store.discovered(files, declared)
+        except PcvError as error:
+            log.warning("discoveries not written down", error=str(error))
+
+    def _path(self, file: str) -> str:
+        return f"{self._settings.root.rstrip('/')}/{file}"
 
     async def _validate(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Finished:
         builders = await self._ready()
@@ -327,7 +353,8 @@ class Orders:
                 _files_of(record.reads[one.target]) if one.target in record.reads else None,
                 puzzling(one),
                 # A whole round beside a slow order says nothing of speed, and has judged all the same.
-                partial=(not whole and not record.alone) or is_partial(one, self._settings.schedules),
+                partial=(not whole and not record.alone)
+                or is_partial(one.verdict, one.built, self._settings.schedules),
                 provisional=one.target in provisional,
             )
             for one in record.judgements

@@ -7,15 +7,15 @@ import os
 from typing import TYPE_CHECKING
 
 from pcvd.core import looks
-from pcvd.core.events import Known
+from pcvd.core.events import Declared, Known
 from pcvd.core.succession import is_partial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pcvd.core.model import Read
     from pcvd.files import Files
-    from pcvd.store import Standing
+    from pcvd.store import Discovered, Standing
 
 _SETTINGS = {
     "settings": "the settings",
@@ -42,14 +42,7 @@ async def known(
     digests = await files.digests(paths, sparse=True)
     present = {(read.kind, read.name): read.digest for read in premises}
 
-    def holds(read: Read) -> bool:
-        if read.kind == "file":
-            return digests[read.name] == read.digest
-        if read.kind == "env":
-            value = environment.get(read.name)
-            return read.digest == (None if value is None else digest_of(value))
-        return present.get((read.kind, read.name)) == read.digest
-
+    holds = _holding(digests, environment, present)
     # Thousands of targets read much the same, which is held once: each read is looked at once.
     every = {id(read): read for standing in standings for read in standing.reads}
     broken = {number for number, read in every.items() if not holds(read)}
@@ -64,16 +57,56 @@ async def known(
     remembered = tuple(
         Known(
             standing.target,
-            standing.judgement.verdict,
+            standing.verdict,
             standing.differed,
             {read.name: read.digest for read in standing.reads if read.kind == "file"},
             stale(standing),
             grave=standing.grave,
-            partial=is_partial(standing.judgement, schedules),
+            partial=is_partial(standing.verdict, standing.built, schedules),
         )
         for standing in standings
     )
     return remembered, digests
+
+
+async def declared(
+    discoveries: Sequence[Discovered],
+    premises: Sequence[Read],
+    environment: Mapping[str, str],
+    files: Files,
+) -> tuple[tuple[Declared, ...], dict[str, str | None]]:
+    """What model files declare, of those of which nothing has changed since they were asked; and the present
+    digests of what that rests on. The parameters are those of `known`.
+    """
+    paths = {read.name for one in discoveries for read in one.reads if read.kind == "file"}
+    digests = await files.digests(paths, sparse=True)
+    holds = _holding(digests, environment, {(read.kind, read.name): read.digest for read in premises})
+    every = {id(read): read for one in discoveries for read in one.reads}
+    broken = {number for number, read in every.items() if not holds(read)}
+    standing = [one for one in discoveries if premises and broken.isdisjoint(map(id, one.reads))]
+    told = tuple(
+        Declared(one.targets, one.file, frozenset(read.name for read in one.reads if read.kind == "file"))
+        for one in standing
+    )
+    return told, digests
+
+
+def _holding(
+    digests: Mapping[str, str | None],
+    environment: Mapping[str, str],
+    premises: Mapping[tuple[str, str], str | None],
+) -> Callable[[Read], bool]:
+    """Whether a read would give the same now."""
+
+    def holds(read: Read) -> bool:
+        if read.kind == "file":
+            return digests[read.name] == read.digest
+        if read.kind == "env":
+            value = environment.get(read.name)
+            return read.digest == (None if value is None else digest_of(value))
+        return premises.get((read.kind, read.name)) == read.digest
+
+    return holds
 
 
 def _changed(read: Read, now: str | None, root: str) -> str:

@@ -17,7 +17,7 @@ import structlog
 from pcv_config import places
 from pcvd import recovery
 from pcvd.barrier import Barrier
-from pcvd.board import Board
+from pcvd.board import Board, remembered
 from pcvd.builders.zygotes import worker_environment
 from pcvd.changes import Changed, Changes, Look
 from pcvd.core import events, looks
@@ -272,17 +272,27 @@ class Service:
             present, declaring, page = await asyncio.gather(
                 self._present(), asyncio.to_thread(self._watch.declaring), anext(pages, None)
             )
+            files = set(declaring)
+            discoveries = [one for one in await self._store.discoveries() if one.file in files]
+            declared, held = await recovery.declared(discoveries, present, environment, self._files)
+            digests |= held
             while page:
-                self._board.recall(page)
-                remembered, held = await recovery.known(
-                    page, present, environment, self._files, settings.root, settings.schedules
+                notes, (found, held) = await asyncio.gather(
+                    asyncio.to_thread(remembered, page),
+                    recovery.known(
+                        page, present, environment, self._files, settings.root, settings.schedules
+                    ),
                 )
-                known += remembered
+                self._board.recall(notes)
+                known += found
                 digests |= held
                 page = await anext(pages, None)
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
         self._changes.know(digests)
-        return [events.Recovered(tuple(known), frozenset(declaring)), events.Declared(self._settings.targets)]
+        return [
+            events.Recovered(tuple(known), frozenset(declaring), declared),
+            events.Declared(self._settings.targets),
+        ]
 
     async def _pages(self) -> AsyncGenerator[list[Standing]]:
         """What is remembered, some verdicts at a time; SQLite is at work on the next ones meanwhile."""

@@ -684,6 +684,22 @@ def test_what_is_saved_before_its_target_is_declared_again_is_not_fresh():
     assert plan.state(A) == "queued"
 
 
+def test_a_file_of_which_it_is_known_what_it_declares_is_not_asked():
+    plan = Plan()
+    declared = Declared(specs(A), "a.py", frozenset({"/p/a.py", "/p/shapes.py"}))
+    event = Recovered((known(A, fresh=True), known(B, fresh=True)), frozenset({"a.py", "b.py"}), (declared,))
+    (discover,) = plan.handle(event)
+    assert discover == Discover(("b.py",))
+    assert (states(plan), plan.surveyed) == ({A: ("idle", True)}, False)
+    assert plan.sources == {"a.py"}
+    # Where all is known, nobody has to be asked.
+    plan = Plan()
+    assert plan.handle(Recovered((known(A, fresh=True),), frozenset({"a.py"}), (declared,))) == []
+    assert plan.surveyed
+    assert plan.idle
+    assert plan.handle(Saved({"/p/shapes.py": "2"})) == [Discover(("a.py",))]
+
+
 def test_a_remembered_difference_is_built_with_its_neighbours():
     plan = Plan()
     diverged = known(A, "diverged", fresh=False, cohort=(C, A), grave=True)

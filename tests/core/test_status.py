@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from pcvd.core.compare import judge
 from pcvd.core.evidence import Facts
 from pcvd.core.model import STAGES, Artifact, Build, Failure, Judgement, Part, Problem, Run, digest
-from pcvd.core.status import SCHEMA, VERDICTS, Daemon, Standing, Tally, head, target
+from pcvd.core.status import SCHEMA, VERDICTS, Daemon, Standing, Tally, head, target, unchecked
 
 DAEMON = Daemon(4711, "idle", "0.1.0", 1.5, "/run/user/1000/pcv/0123.sock")
-WHEN = "2026-01-01T00:00:00Z"
 STANDINGS = st.builds(
     Standing,
     verdict=st.sampled_from(VERDICTS),
@@ -54,29 +53,29 @@ def test_the_schema_is_the_first():
 def test_a_target_has_all_fields_whatever_its_verdict():
     named = {
         "target", "verdict", "reason", "first_stage", "differing", "stages", "output", "evidence", "cause",
-        "failure", "checked_at",
+        "failure", "kernels",
     }  # fmt: skip
     for verdict, more in (("agree", {}), ("inconclusive", {"failure": Failure("trace", "no")})):
-        told = target("m.py:f", Judgement("m.py:f", verdict, **more), WHEN)
+        told = target(Judgement("m.py:f", verdict, **more))
         assert set(told) >= named
         assert set(told["evidence"]) >= {"rounds", "schedules"}
 
 
 def test_a_target_that_was_never_judged_is_inconclusive():
-    told = target("m.py:f", None, None)
-    assert (told["verdict"], told["reason"], told["checked_at"]) == ("inconclusive", "not checked yet", None)
+    told = target(unchecked("m.py:f"))
+    assert (told["verdict"], told["reason"]) == ("inconclusive", "not checked yet")
     assert told["evidence"] == {"rounds": 0, "schedules": {}}
 
 
 def test_rounds_are_those_that_the_standing_verdict_counts():
     evidence = {"rounds": 7, "agreed": 6, "cohort": 2, "schedules": {"serial": {}}}
-    assert target("m.py:f", Judgement("m.py:f", "agree", evidence=evidence), WHEN)["evidence"] == evidence
+    assert target(Judgement("m.py:f", "agree", evidence=evidence))["evidence"] == evidence
     assert evidence == {"rounds": 7, "agreed": 6, "cohort": 2, "schedules": {"serial": {}}}
 
 
 def test_a_failure_is_shown_with_where_and_what_to_do():
     failure = Failure("trace", "TypeError: no", "m.py", 12, hint="mend it", trace="Traceback")
-    told = target("m.py:f", Judgement("m.py:f", "inconclusive", failure=failure), WHEN)
+    told = target(Judgement("m.py:f", "inconclusive", failure=failure))
     assert told["failure"] == {
         "kind": "trace", "message": "TypeError: no", "file": "m.py", "line": 12, "hint": "mend it",
         "trace": "Traceback",
@@ -105,7 +104,7 @@ def test_a_real_judgement_makes_plain_values():
         [run("serial", build(0, "a")), run("threads:2", build(0, "a"), build(1, "b"))],
         Facts((), {}, {}),
     )
-    told = target("m.py:f", judgement, WHEN)
+    told = target(judgement)
     # Tuples among them would come back as lists: what is printed would not be what is stored.
     assert json.loads(json.dumps(told)) == told
     assert (told["verdict"], told["first_stage"]) == ("diverged", "jaxpr")

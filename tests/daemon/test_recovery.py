@@ -8,7 +8,7 @@ import hashlib
 import pytest
 
 from pcvd import recovery
-from pcvd.core.model import Judgement, Read, TargetSpec
+from pcvd.core.model import Read, TargetSpec
 from pcvd.files import Files
 from pcvd.store import Standing
 
@@ -37,7 +37,7 @@ def stale(tmp_path):
         names = {(read.kind, read.name) for read in changed}
         rest = [read for read in (own, color, *PREMISES) if (read.kind, read.name) not in names]
         standing = Standing(
-            TargetSpec("m.py:f"), Judgement("m.py:f", "agree"), "2026-01-01T00:00:00Z", (*rest, *changed),
+            TargetSpec("m.py:f"), "agree", "{}", ("serial",), "2026-01-01T00:00:00Z", (*rest, *changed),
             "e", ("m.py:f",), (),
         )  # fmt: skip
         (known,), digests = asyncio.run(

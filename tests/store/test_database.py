@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import os
 import pickle
 import re
@@ -18,8 +20,16 @@ from pathlib import Path
 import pytest
 
 from pcvd.core.errors import StoreError
+from pcvd.core.model import Read, TargetSpec
 from pcvd.store import Store
 from pcvd.store.database import SCHEMA_VERSION
+
+READS = (
+    Read("env", "COLOR", None),
+    Read("file", "/p/a.py", "aa"),
+    Read("file", b"/p/caf\xe9.npy".decode("utf-8", "surrogateescape"), "bb"),
+    Read("version", "jax", "0.10.2"),
+)
 
 
 async def touch(path: str) -> None:
@@ -57,8 +67,8 @@ def test_every_table_and_column_has_a_comment_in_the_file(path):
             table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in tables
         }
     assert set(tables) == {
-        "environments", "targets", "dependencies", "rounds", "runs", "builds", "kernels", "stages", "parts",
-        "verdicts",
+        "environments", "targets", "reads", "readers", "discoveries", "rounds", "runs", "builds", "kernels",
+        "stages", "parts", "verdicts",
     }  # fmt: skip
     for table, sql in tables.items():
         assert re.match(rf"CREATE TABLE {table} \( -- \w.{{10,}}\n", sql), table
@@ -114,13 +124,35 @@ def schema(path: str) -> list[tuple[str, str]]:
         ).fetchall()
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 3])
 def old(path, make, request):
-    """A store of an older version, in which one round was recorded: version 1 counted rounds in a column,
-    and up to 2 there were no kernels.
+    """A store of an older version, in which one round was recorded: version 1 counted rounds in a column, up
+    to 2 there were no kernels, and up to 3 each target had a row for each of its reads.
     """
-    stored(path, lambda store: store.record(make.round("a.py:f")))
+
+    async def record(store):
+        done = make.round("a.py:f", "b.py:g")
+        await store.declare([TargetSpec("a.py:f"), TargetSpec("b.py:g")])
+        await store.record(dataclasses.replace(done, reads={"a.py:f": READS, "b.py:g": READS[1:]}))
+
+    stored(path, record)
     with closing(sqlite3.connect(path)) as connection:
+        held = connection.execute("SELECT * FROM dependencies").fetchall()
+        for gone in ("VIEW dependencies", "TABLE discoveries", "TABLE readers", "TABLE reads"):
+            connection.execute(f"DROP {gone}")
+        connection.execute(
+            """
+            CREATE TABLE dependencies (
+                target INTEGER NOT NULL REFERENCES targets, kind TEXT NOT NULL, name ANY NOT NULL,
+                digest TEXT, PRIMARY KEY (target, kind, name)) STRICT, WITHOUT ROWID
+            """
+        )
+        connection.executemany("INSERT INTO dependencies VALUES (?, ?, ?, ?)", held)
+        connection.execute("PRAGMA user_version = 3")
+        connection.commit()
+        if request.param == 3:
+            return path
+        connection.execute("UPDATE verdicts SET detail = json_remove(detail, '$.kernels')")
         connection.execute("DROP TABLE kernels")
         connection.execute("PRAGMA user_version = 2")
         connection.commit()
@@ -141,10 +173,14 @@ def old(path, make, request):
 
 def test_an_older_schema_is_brought_up_to_date_and_keeps_what_it_held(old, make, tmp_path):
     async def use(store):
+        standings = {one.target.entry: one for one in await store.standings()}
         await store.record(make.round("a.py:f", verdict="diverged"))
-        return [one.judgement.verdict for one in await store.verdicts("a.py:f")]
+        return standings, [one.judgement.verdict for one in await store.verdicts("a.py:f")]
 
-    assert stored(old, use) == ["diverged", "agree"]
+    standings, verdicts = stored(old, use)
+    assert {entry: one.reads for entry, one in standings.items()} == {"a.py:f": READS, "b.py:g": READS[1:]}
+    assert all("kernels" in json.loads(one.said) for one in standings.values())
+    assert verdicts == ["diverged", "agree"]
     fresh = str(tmp_path / "fresh.sqlite")
     asyncio.run(touch(fresh))
     assert schema(old) == schema(fresh)

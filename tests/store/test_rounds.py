@@ -21,7 +21,7 @@ from pcvd.core.errors import StoreError
 from pcvd.core.model import STAGES, Artifact, Build, Failure, Judgement, Kernel, Part, Run, TargetSpec
 from pcvd.store import RoundRecord, Store
 
-TABLES = ("rounds", "runs", "builds", "stages", "parts", "dependencies", "verdicts")
+TABLES = ("rounds", "runs", "builds", "stages", "parts", "reads", "readers", "verdicts")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 DIGEST = st.text("0123456789abcdef", min_size=64, max_size=64)
 ENTRY = st.text(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+import sqlite3
+from contextlib import closing
 
 from pcvd.core.model import Judgement, Read, TargetSpec, digest
 from pcvd.store import Standing, Store
-from pcvd.store.codec import encode
+from pcvd.store.codec import encode, said
 
 F = TargetSpec("a.py:f", ("f32[32,128]", "a.py:init"), "pcv.toml", 7)
 G = TargetSpec("b.py:g", "b.py:args", "b.py", 12)
@@ -52,7 +54,9 @@ def test_a_standing_holds_all_that_was_recorded_also_after_reopening(path, make)
     stored(path, record)
     expected = Standing(
         target=F,
-        judgement=judgement,
+        verdict="diverged",
+        said=said(judgement),
+        built=("serial",),
         checked_at="2026-01-01T00:00:05Z",
         reads=reads,
         environment=digest(encode(done.environment).encode()),
@@ -61,6 +65,7 @@ def test_a_standing_holds_all_that_was_recorded_also_after_reopening(path, make)
         grave=True,
     )
     assert stored(path, Store.standings) == [expected]
+    assert expected.judgement == judgement
 
 
 def test_only_the_last_verdict_stands(path, make):
@@ -121,6 +126,39 @@ def test_reads_are_those_of_the_last_round_that_recorded_them(path, make):
         return kept == first.reads["a.py:f"], replaced, (await store.standings())[0].reads
 
     assert stored(path, use) == (True, (Read("env", "HOME", "ab"),), ())
+
+
+def test_what_targets_read_alike_is_stored_once_and_what_nobody_reads_any_more_goes(path, make):
+    jax = Read("version", "jax", "0.10.2")
+
+    async def use(store):
+        await store.declare([F, G])
+        done = make.round("a.py:f", "b.py:g")
+        own = {entry: done.reads[entry][0] for entry in done.cohort}
+        await store.record(dataclasses.replace(done, reads={entry: (own[entry], jax) for entry in own}))
+        before = held(path)
+        await store.record(dataclasses.replace(done, reads={"a.py:f": (jax,)}))
+        await store.prune(1)
+        return own, before
+
+    own, before = stored(path, use)
+    file, other = (own[entry] for entry in ("a.py:f", "b.py:g"))
+    assert before == (
+        {file, other, jax},
+        {("a.py:f", file), ("a.py:f", jax), ("b.py:g", other), ("b.py:g", jax)},
+    )
+    assert held(path) == ({other, jax}, {("a.py:f", jax), ("b.py:g", other), ("b.py:g", jax)})
+
+
+def held(path):
+    """What the table of reads holds, and who depends on what, as somebody with a SQLite shell would ask."""
+    with closing(sqlite3.connect(path)) as connection:
+        reads = connection.execute("SELECT kind, name, digest FROM reads").fetchall()
+        dependencies = connection.execute(
+            "SELECT entry, kind, name, digest FROM dependencies JOIN targets ON targets.id = target"
+        ).fetchall()
+    assert len(reads) == len(set(reads))
+    return {Read(*read) for read in reads}, {(entry, Read(*read)) for entry, *read in dependencies}
 
 
 def test_history_is_newest_first_and_limited(path, make):

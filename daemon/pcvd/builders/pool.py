@@ -86,8 +86,6 @@ class LocalPool:
 
     async def discover(self, files: Sequence[str]) -> Discovery:
         """Import `files` in a fresh worker and tell what they declare."""
-        # Whatever they declare will be built both ways, and two imports of JAX take no longer than one.
-        await self._zygotes.start(_WAITING, alone=lambda: False)
         try:
             return await self._ask(files)
         except (WorkerDied, Overdue) as error:

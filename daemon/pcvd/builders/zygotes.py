@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+PAIR = ("reference", "challenger")
+"""The zygotes of a round's schedules."""
 _CHALLENGER_SEED, _USUAL_SEED = 2, 1
 _LINE_LIMIT = 1 << 28  # bytes; a build's report names every kernel
 _SHOWN = 80  # bytes of what a stranger said
@@ -103,7 +105,7 @@ class Zygotes:
         arrival = self._expect(name)
         if self._fork:
             async with self._starting:
-                parent = await self._zygote(zygote)
+                parent = await self._parent(zygote)
             ended = parent.children[name] = asyncio.get_running_loop().create_future()
             await self._tell(parent, do="fork", name=name, log=str(log), affinity=affinity)
 
@@ -171,14 +173,23 @@ class Zygotes:
         """The zygotes' process ids."""
         return [zygote.process.pid for zygote in self._zygotes.values()]
 
-    async def _zygote(self, name: str) -> _Zygote:
+    async def _parent(self, name: str) -> _Zygote:
+        """The zygote of that name. Whoever needs one of the usual two will need the other as well, and both
+        imports of JAX together take hardly longer than one.
+        """
+        if name in PAIR and self._running(name) is None:
+            await asyncio.gather(*map(self._zygote, PAIR))
+        return await self._zygote(name)
+
+    def _running(self, name: str) -> _Zygote | None:
         known = self._zygotes.get(name)
-        if (
-            known is not None
-            and known.line is not None
-            and not known.line.is_closing()
-            and known.process.returncode is None
-        ):
+        if known is None or known.line is None or known.line.is_closing():
+            return None
+        return known if known.process.returncode is None else None
+
+    async def _zygote(self, name: str) -> _Zygote:
+        known = self._running(name)
+        if known is not None:
             return known
         zygote, reader = await self._start(name)
         self._zygotes[name] = zygote

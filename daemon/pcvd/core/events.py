@@ -34,10 +34,13 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """The daemon remembers these verdicts; `declaring` are the model files that may declare targets now."""
+    """The daemon remembers these verdicts; `declaring` are the model files that may declare targets now, of
+    which it is known what those in `declared` declare.
+    """
 
     known: tuple[Known, ...]
     declaring: frozenset[str] = frozenset()
+    declared: tuple[Declared, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

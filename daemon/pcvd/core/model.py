@@ -408,3 +408,8 @@ class Judgement:
     failure: Failure | None = None
     kernels: dict[str, Any] | None = None
     """How the kernels compare that the target was cut into; None where it was not."""
+
+    @property
+    def built(self) -> tuple[str, ...]:
+        """The schedules that it rests on."""
+        return tuple(self.evidence.get("schedules") or ())

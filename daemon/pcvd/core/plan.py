@@ -230,8 +230,7 @@ class Plan:
         """The orders under way whose builds the event makes pointless."""
         match event:
             case Recovered():
-                self._roster.remember(event.known)
-                self._look_into(sorted(event.declaring))
+                self._recovered(event)
             case Declared():
                 self._declared(event)
             case Saved():
@@ -250,6 +249,12 @@ class Plan:
             case Dragging():
                 self._under_way.drags(event.order)
         return []
+
+    def _recovered(self, event: Recovered) -> None:
+        self._roster.remember(event.known)
+        self._look_into(sorted(event.declaring - {one.source for one in event.declared}))
+        for declared in event.declared:
+            self._declared(declared)
 
     def _look_into(self, files: Iterable[str]) -> None:
         for file in files:

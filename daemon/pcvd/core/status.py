@@ -108,13 +108,17 @@ def head(
     }
 
 
-def target(entry: str, judgement: Judgement | None, checked_at: str | None) -> dict[str, Any]:
-    """A target of the status as plain values, but for what changes without its being judged: whether it is
-    fresh, whether that is confirmed, and its state.
+def unchecked(entry: str) -> Judgement:
+    """What stands of a target that was never judged."""
+    return Judgement(entry, INCONCLUSIVE, "not checked yet")
+
+
+def target(found: Judgement) -> dict[str, Any]:
+    """What a status tells of a judged target, as plain values, and what is stored of it; but for the time,
+    and for what changes without its being judged: whether it is fresh, whether that is confirmed, its state.
     """
-    found = judgement or Judgement(entry, INCONCLUSIVE, "not checked yet")
     return {
-        "target": entry,
+        "target": found.target,
         "verdict": found.verdict,
         "reason": found.reason,
         "first_stage": found.first_stage,
@@ -125,5 +129,4 @@ def target(entry: str, judgement: Judgement | None, checked_at: str | None) -> d
         "cause": found.cause,
         "kernels": found.kernels,
         "failure": None if found.failure is None else asdict(found.failure),
-        "checked_at": checked_at,
     }

@@ -10,7 +10,7 @@ from pcvd.core.partition import CAUSE
 from pcvd.core.schedule import SERIAL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pcvd.core.model import Judgement
 
@@ -79,12 +79,11 @@ def confirmed(judgement: Judgement, sources: str) -> Judgement:
     return replace(judgement, evidence=judgement.evidence | {"source_key": sources})
 
 
-def is_partial(judgement: Judgement, schedules: Sequence[str]) -> bool:
-    """Whether a verdict rests on fewer than these schedules. What could not be compared rests on none, and
-    would on no more.
+def is_partial(verdict: str, built: Collection[str], schedules: Sequence[str]) -> bool:
+    """Whether a verdict that rests on the schedules `built` rests on fewer than these. What could not be
+    compared rests on none, and would on no more.
     """
-    built = judgement.evidence.get("schedules") or {}
-    return judgement.verdict != INCONCLUSIVE and not built.keys() >= set(schedules)
+    return verdict != INCONCLUSIVE and not set(schedules) <= set(built)
 
 
 def strengthened(standing: Judgement, found: Judgement) -> Judgement | None:

@@ -1,7 +1,7 @@
 """What pcv remembers: targets, rounds, builds, artifacts' digests and verdicts, in one SQLite file."""
 
 from pcvd.store.database import StoreGone
-from pcvd.store.records import RoundRecord, Standing, VerdictRecord
+from pcvd.store.records import Discovered, RoundRecord, Standing, VerdictRecord
 from pcvd.store.store import Store
 
-__all__ = ["RoundRecord", "Standing", "Store", "StoreGone", "VerdictRecord"]
+__all__ = ["Discovered", "RoundRecord", "Standing", "Store", "StoreGone", "VerdictRecord"]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from pcvd import jsontext
+from pcvd.core import status
 from pcvd.jsontext import clean
+
+if TYPE_CHECKING:
+    from pcvd.core.model import Judgement
 
 T = TypeVar("T")
 
@@ -17,6 +21,11 @@ T = TypeVar("T")
 def encode(value: object) -> str:
     """A record, or plain values, as JSON text with sorted keys."""
     return jsontext.encode(value, order="sorted").decode()
+
+
+def said(judgement: Judgement) -> str:
+    """A judgement as JSON text, as a status tells it."""
+    return jsontext.encode(status.target(judgement)).decode()
 
 
 def decode(text: str, kind: type[T]) -> T:

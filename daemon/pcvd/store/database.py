@@ -26,16 +26,37 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Kind = Literal["DEFERRED", "IMMEDIATE"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What `PRAGMA user_version` says in a file that this pcv wrote."""
 
 _MIGRATIONS = {
     1: ("ALTER TABLE verdicts DROP COLUMN streak",),  # rounds are counted in the judgement, by their sources
+    2: ("TABLE kernels",),
+    3: (
+        "ALTER TABLE dependencies RENAME TO earlier",
+        "TABLE reads",
+        "UNIQUE INDEX reads_once",
+        "TABLE readers",
+        "TABLE discoveries",
+        "INSERT INTO reads (kind, name, digest) SELECT DISTINCT kind, name, digest FROM earlier",
+        """
+        INSERT INTO readers (target, reads)
+        SELECT target, json_group_array(id) FROM (
+            SELECT e.target, r.id FROM earlier e
+            JOIN reads r ON r.kind = e.kind AND r.name = e.name AND r.digest IS e.digest
+            ORDER BY e.target, e.kind, e.name)
+        GROUP BY target
+        """,
+        "DROP TABLE earlier",
+        "VIEW dependencies",
+        # A judgement is told as it is stored, and those of version 2 say nothing of kernels.
+        """
+        UPDATE verdicts SET detail = substr(detail, 1, length(detail) - 1) || ',"kernels":null}'
+        WHERE json_type(detail, '$.kernels') IS NULL
+        """,
+    ),
 }
-"""What leads from each earlier version to the next."""
-
-_ADDED = {2: "kernels"}
-"""The table that came after each earlier version: it is made as the schema has it."""
+"""What leads from each earlier version to the next; what is only named is made as the schema has it."""
 
 _PATIENCE_S = 30.0  # how long to wait for another process's transaction
 _OLDEST = (3, 37)  # STRICT tables came with it
@@ -201,9 +222,9 @@ async def _refuse_strangers(connection: aiosqlite.Connection, path: str) -> int:
 
 def _upgrade(version: int) -> Iterator[str]:
     for number in range(version, SCHEMA_VERSION):
-        yield from _MIGRATIONS.get(number, ())
-        if number in _ADDED:
-            yield next(one for one in _statements() if f"CREATE TABLE {_ADDED[number]} " in one)
+        for step in _MIGRATIONS[number]:
+            made = (one for one in _statements() if f"CREATE {step} " in one)
+            yield next(made, step)
 
 
 async def _write_ahead(connection: aiosqlite.Connection) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pcvd.core.model import Judgement
+from pcvd.store.codec import decode
+
 if TYPE_CHECKING:
-    from pcvd.core.model import Judgement, Read, Run, TargetSpec
+    from pcvd.core.model import Read, Run, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,11 @@ class Standing:
     """
 
     target: TargetSpec
-    judgement: Judgement
+    verdict: str
+    said: str
+    """The judgement as JSON: thousands are told on at a start, and hardly one is looked into."""
+    built: tuple[str, ...]
+    """The schedules that the verdict rests on."""
     checked_at: str
     reads: tuple[Read, ...]
     environment: str
@@ -46,6 +53,22 @@ class Standing:
     differed: tuple[str, ...] = ()
     grave: bool = False
     """It differed there at a stage that was not tolerated."""
+
+    @property
+    def judgement(self) -> Judgement:
+        """The whole judgement."""
+        return decode(self.said, Judgement)
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """The targets that a model file declares, and what that rests on: what it read when it was imported to be
+    asked (with digests, and no `stat`), and the premises of all builds.
+    """
+
+    file: str
+    targets: tuple[TargetSpec, ...]
+    reads: tuple[Read, ...]
 
 
 @dataclass(frozen=True, slots=True)

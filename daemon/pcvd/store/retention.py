@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pcvd.store import reads
+
 if TYPE_CHECKING:
     import aiosqlite
 
@@ -46,6 +48,7 @@ async def prune(connection: aiosqlite.Connection, keep: int) -> int:
         AND NOT EXISTS (SELECT 1 FROM builds WHERE run = runs.id)
         """
     )
+    await reads.prune(connection)
     return gone.rowcount
 
 

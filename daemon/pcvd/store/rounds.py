@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pcvd.core.compare import GRAVITY, INCONCLUSIVE
 from pcvd.core.model import digest
-from pcvd.store import runs, targets
-from pcvd.store.codec import encode, row
+from pcvd.store import reads, runs, targets
+from pcvd.store.codec import encode, row, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ async def insert(connection: aiosqlite.Connection, done: RoundRecord) -> int:
         _INSERT_VERDICT,
         (_verdict_row(number, known[found.target], found, done.finished_at) for found in done.judgements),
     )
-    await targets.replace_reads(connection, {known[entry]: reads for entry, reads in done.reads.items()})
+    await reads.replace(connection, {known[entry]: read for entry, read in done.reads.items()})
     return number
 
 
@@ -61,7 +61,7 @@ async def explain(
         UPDATE verdicts SET detail = ?
         WHERE round = ? AND target = (SELECT id FROM targets WHERE entry = ?)
         """,
-        [row(encode(judgement), number, judgement.target) for judgement in found],
+        [row(said(judgement), number, judgement.target) for judgement in found],
     )
 
 
@@ -75,9 +75,9 @@ async def confirm(
         UPDATE verdicts SET detail = ?, checked_at = ?
         WHERE id = (SELECT max(id) FROM verdicts WHERE target = ?)
         """,
-        [row(encode(judgement), now, known[entry]) for entry, (judgement, _) in found.items()],
+        [row(said(judgement), now, known[entry]) for entry, (judgement, _) in found.items()],
     )
-    await targets.replace_reads(connection, {known[entry]: reads for entry, (_, reads) in found.items()})
+    await reads.replace(connection, {known[entry]: read for entry, (_, read) in found.items()})
 
 
 def _entries(done: RoundRecord) -> Iterable[str]:
@@ -132,5 +132,5 @@ async def _insert_environments(
 def _verdict_row(number: int, target: int, found: Judgement, checked_at: str) -> tuple[object, ...]:
     return row(
         number, target, found.verdict, found.reason, found.first_stage, encode(found.differing),
-        encode(found), checked_at,
+        said(found), checked_at,
     )  # fmt: skip

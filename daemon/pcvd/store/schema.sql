@@ -1,4 +1,4 @@
--- The schema of pcv.sqlite, version 3. Comments stand inside CREATE TABLE, which SQLite keeps: see `.schema`.
+-- The schema of pcv.sqlite, version 4. Comments stand inside CREATE TABLE, which SQLite keeps: see `.schema`.
 -- Times are UTC, ISO 8601 with a Z, unless a column's name ends in _ns. Digests are SHA-256 in hexadecimal.
 
 CREATE TABLE environments ( -- What builds ran in: versions, platform, flags. One row for each that differs.
@@ -21,13 +21,29 @@ CREATE TABLE targets ( -- Declared entry points, also those that are declared no
 
 CREATE INDEX targets_active ON targets (entry) WHERE active = 1;
 
-CREATE TABLE dependencies ( -- What a target's builds read in the last round that recorded it.
-    target INTEGER NOT NULL REFERENCES targets, -- who read it
+CREATE TABLE reads ( -- What builds read, once for all targets that read it alike.
+    id     INTEGER PRIMARY KEY, -- row number
     kind   TEXT NOT NULL,  -- file (also one looked for in vain), env, version, setting or program
     name   ANY NOT NULL,   -- absolute path (or another name of pcvd.core.looks) or variable; a BLOB where the path is not UTF-8
-    digest TEXT,           -- of what was read; NULL where it is not known
-    PRIMARY KEY (target, kind, name)
-) STRICT, WITHOUT ROWID;
+    digest TEXT            -- of what was read; NULL where it is not known
+) STRICT;
+
+CREATE UNIQUE INDEX reads_once ON reads (name, kind, ifnull(digest, ''));
+
+CREATE TABLE readers ( -- What a target's builds read in the last round that recorded it.
+    target INTEGER PRIMARY KEY REFERENCES targets, -- who read it
+    reads  TEXT NOT NULL -- JSON list: row numbers of reads, by kind and name
+) STRICT;
+
+CREATE TABLE discoveries ( -- What a model file declared when it was imported to be asked, where that went well.
+    file    ANY NOT NULL PRIMARY KEY, -- relative to the root; a BLOB where it is not UTF-8
+    targets TEXT NOT NULL, -- JSON list of objects: its targets
+    reads   TEXT NOT NULL  -- JSON list: row numbers of what it read meanwhile, and of what builds rest on
+) STRICT;
+
+CREATE VIEW dependencies (target, kind, name, digest) AS -- The same, read by read.
+    SELECT readers.target, reads.kind, reads.name, reads.digest
+    FROM readers, json_each(readers.reads) AS listed JOIN reads ON reads.id = listed.value;
 
 CREATE TABLE rounds ( -- One validation of a set of targets, recorded when it had ended.
     id          INTEGER PRIMARY KEY, -- row number: rounds are ordered by it, not by time

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pcvd.store import retention, rounds, runs, targets, verdicts
+from pcvd.store import discoveries, retention, rounds, runs, targets, verdicts
 from pcvd.store.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from pcvd.core.model import Judgement, Read, Run, TargetSpec
-    from pcvd.store.records import RoundRecord, Standing, VerdictRecord
+    from pcvd.store.records import Discovered, RoundRecord, Standing, VerdictRecord
 
 
 class Store:
@@ -61,6 +61,16 @@ class Store:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         async with self._database.transaction("IMMEDIATE") as connection:
             await targets.declare(connection, active, now)
+
+    async def discovered(self, files: Iterable[str], found: Sequence[Discovered]) -> None:
+        """Remember what was `found` when `files` were asked for their targets, and no more of the others."""
+        async with self._database.transaction("IMMEDIATE") as connection:
+            await discoveries.replace(connection, files, found)
+
+    async def discoveries(self) -> list[Discovered]:
+        """What model files declared when they were asked last."""
+        async with self._database.transaction("DEFERRED") as connection:
+            return await discoveries.select(connection)
 
     async def record(self, done: RoundRecord) -> int:
         """Remember a finished round, all of it or nothing, also when cancelled; the round's number."""

@@ -1,15 +1,15 @@
-"""Targets in the store: which are declared now, and what each one's builds read."""
+"""Targets in the store: which are declared now."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pcvd.core.model import Read, TargetSpec
+from pcvd.core.model import TargetSpec
 from pcvd.jsontext import clean
-from pcvd.store.codec import decode, encode, name_column, name_of, row
+from pcvd.store.codec import decode, encode, row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import aiosqlite
 
@@ -47,33 +47,6 @@ async def ids(connection: aiosqlite.Connection, entries: Iterable[str], now: str
     )
     known = {str(entry): int(number) for entry, number in found}
     return {entry: known[clean(entry)] for entry in entries}
-
-
-async def replace_reads(connection: aiosqlite.Connection, reads: Mapping[int, tuple[Read, ...]]) -> None:
-    """Record what the builds of each target (by row number) read, instead of what stood there."""
-    await connection.executemany("DELETE FROM dependencies WHERE target = ?", ((target,) for target in reads))
-    await connection.executemany(
-        "INSERT OR REPLACE INTO dependencies (target, kind, name, digest) VALUES (?, ?, ?, ?)",
-        (
-            (target, read.kind, name_column(read.name), read.digest)
-            for target, found in reads.items()
-            for read in found
-        ),
-    )
-
-
-def reads_of(rows: Iterable[tuple[int, str, str | bytes, str | None]]) -> dict[int, tuple[Read, ...]]:
-    """The reads of each target by its row number, ordered by kind and name. What many targets read alike is
-    held once.
-    """
-    held: dict[tuple[str, str | bytes, str | None], Read] = {}
-    found: dict[int, list[Read]] = {}
-    for target, kind, name, digest in rows:
-        read = held.get((kind, name, digest))
-        if read is None:
-            read = held[kind, name, digest] = Read(kind, name_of(name), digest)
-        found.setdefault(target, []).append(read)
-    return {target: tuple(reads) for target, reads in found.items()}
 
 
 def spec(entry: str, args: str, file: str | None, line: int | None) -> TargetSpec:

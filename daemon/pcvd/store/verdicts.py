@@ -5,16 +5,34 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pcvd.core.model import Judgement
 from pcvd.jsontext import clean
-from pcvd.store import targets
+from pcvd.store import reads, targets
 from pcvd.store.codec import decode, row, strings
 from pcvd.store.records import Standing, VerdictRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import aiosqlite
+
+    from pcvd.core.model import Read
+
+
+class _Schedule(msgspec.Struct):
+    pass
+
+
+class _Evidence(msgspec.Struct):
+    schedules: dict[str, _Schedule] = {}
+
+
+class _Gist(msgspec.Struct):
+    """What has to be known of a judgement before anybody asks for it: the rest is passed over."""
+
+    evidence: _Evidence
 
 
 _PAGE = """
@@ -33,7 +51,7 @@ async def standings(connection: aiosqlite.Connection, after: str, most: int) -> 
     latest = await connection.execute_fetchall(
         _PAGE  # noqa: S608 - a constant
         + """
-        SELECT p.id, p.entry, p.args, p.file, p.line, p.round, v.detail, v.checked_at
+        SELECT p.id, p.entry, p.args, p.file, p.line, p.round, v.verdict, v.detail, v.checked_at
         FROM page p JOIN verdicts v ON v.id = p.verdict ORDER BY p.entry
         """,
         page,
@@ -58,34 +76,28 @@ async def standings(connection: aiosqlite.Connection, after: str, most: int) -> 
         """,
         page,
     )
-    reads = await connection.execute_fetchall(
-        _PAGE  # noqa: S608 - a constant
-        + """
-        SELECT d.target, d.kind, d.name, d.digest FROM page p JOIN dependencies d ON d.target = p.id
-        ORDER BY d.target, d.kind, d.name
-        """,
-        page,
-    )
-    # Decoding thousands of judgements takes a while: not on the event loop.
+    read = await reads.select(connection, (target for target, *_ in latest))
+    # Looking into thousands of judgements takes a while: not on the event loop.
     held = {target: (cohort, verdict) for target, cohort, verdict in differed}
-    return await asyncio.to_thread(_standings, latest, rounds, held, reads)
+    return await asyncio.to_thread(_standings, latest, rounds, held, read)
 
 
 def _standings(
     latest: Iterable[Any],
     rounds: Iterable[Any],
     differed: dict[int, tuple[str, str]],
-    reads: Iterable[Any],
+    read: Mapping[int, tuple[Read, ...]],
 ) -> list[Standing]:
     held = {number: (strings(cohort), environment) for number, cohort, environment in rounds}
-    read = targets.reads_of(reads)
     found = []
-    for target, entry, args, file, line, number, detail, checked_at in latest:
+    for target, entry, args, file, line, number, verdict, detail, checked_at in latest:
         cohort, environment = held[number]
         found.append(
             Standing(
                 target=targets.spec(entry, args, file, line),
-                judgement=decode(detail, Judgement),
+                verdict=verdict,
+                said=detail,
+                built=tuple(decode(detail, _Gist).evidence.schedules),
                 checked_at=checked_at,
                 reads=read.get(target, ()),
                 environment=environment,
