@@ -1,4 +1,4 @@
-"""What model files declare is remembered: a daemon that starts again asks only those that may have changed."""
+"""What model files declare is remembered: a daemon that starts again asks those that may have changed."""
 
 from __future__ import annotations
 

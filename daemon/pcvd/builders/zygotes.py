@@ -167,7 +167,7 @@ class Zygotes:
             async with self._starting:
                 if alone():
                     await self.stop(but=names)
-                await asyncio.gather(*(self._zygote(name) for name in names))
+                await self._together(names)
 
     def pids(self) -> list[int]:
         """The zygotes' process ids."""
@@ -178,8 +178,14 @@ class Zygotes:
         imports of JAX together take hardly longer than one.
         """
         if name in PAIR and self._running(name) is None:
-            await asyncio.gather(*map(self._zygote, PAIR))
+            await self._together(PAIR)
         return await self._zygote(name)
+
+    async def _together(self, names: Collection[str]) -> None:
+        # What one of them can't do, the other will hardly do, but it is not left half started.
+        for outcome in await asyncio.gather(*map(self._zygote, names), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     def _running(self, name: str) -> _Zygote | None:
         known = self._zygotes.get(name)
