@@ -17,25 +17,33 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str | int, ...]
 """Where a value stands: the names of its keys, and indices in arrays: `("target", 1, "args")`."""
 
+_STRING = r"""(?: "[^"\\\n]+" | '[^'\n]+' )"""  # without escapes
 _TOKEN = re.compile(
-    r"""
-      (?P<newline> \n )
+    rf"""
+      (?P<pair>    ^ [ \t]* (?P<key> [\w-]+ ) [ \t]* = [ \t]*  # most of a long file: at one go
+                 (?P<value> {_STRING} | [\w.+:-]+
+                          | \[ [ \t]* {_STRING} (?: [ \t]* , [ \t]* {_STRING} )* [ \t]* \] )
+                 [ \t\r]* (?= \n | \Z ) )
+    | (?P<newline> \n )
     | (?P<nothing> [ \t\r]+ | \#[^\n]* )
-    | (?P<string>  "{3} (?: \\. | [^\\] )*? "{3,5}  # may end in two quotes of its own
-                 | '{3} .*? '{3,5}
+    | (?P<string>  "{{3}} (?: \\. | [^\\] )*? "{{3,5}}  # may end in two quotes of its own
+                 | '{{3}} .*? '{{3,5}}
                  | " (?: \\. | [^"\\\n] )* "
                  | ' [^'\n]* ' )
-    | (?P<mark>    [][{}=,.] )
-    | (?P<bare>    [^][{}=,.\s\#"']+ )
+    | (?P<mark>    [][{{}}=,.] )
+    | (?P<bare>    [^][{{}}=,.\s\#"']+ )
     """,
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE | re.DOTALL | re.MULTILINE | re.ASCII,
 )
+_ELEMENT = re.compile(_STRING, re.VERBOSE)
 
 
 class _Token(NamedTuple):
     kind: str
     text: str
     line: int
+    value: str | None = None
+    """Of a whole pair on one line, whose key is `text`: what stands behind the equals sign."""
 
 
 class Lines:
@@ -93,7 +101,14 @@ class Lines:
 
     def _pair(self, table: Path) -> None:
         """`key = value`, where a dotted key stands for the tables on its way."""
-        path, line = table, self._token.line
+        path, line, value = table, self._token.line, self._token.value
+        if value is not None:
+            path = (*path, self._token.text)
+            self._at.setdefault(path, line)
+            if value[0] == "[":
+                self._at |= {(*path, index): line for index, _ in enumerate(_ELEMENT.findall(value))}
+            self._advance()
+            return
         for name in self._key():
             path = (*path, name)
             self._at.setdefault(path, line)
@@ -147,7 +162,9 @@ def _tokens(text: str) -> Iterator[_Token]:
     line = 1
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or ""
-        if kind != "nothing":
+        if kind == "pair":
+            yield _Token(kind, match["key"], line, match["value"])
+        elif kind != "nothing":
             yield _Token(kind, match[0], line)
         line += match[0].count("\n")
     yield _Token("end", "", line)

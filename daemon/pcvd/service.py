@@ -269,13 +269,8 @@ class Service:
         known: list[Known] = []
         digests: dict[str, str | None] = {}
         async with aclosing(self._pages()) as pages:
-            present, declaring, page = await asyncio.gather(
-                self._present(), asyncio.to_thread(self._watch.declaring), anext(pages, None)
-            )
-            files = set(declaring)
-            discoveries = [one for one in await self._store.discoveries() if one.file in files]
-            declared, held = await recovery.declared(discoveries, present, environment, self._files)
-            digests |= held
+            declaring = asyncio.create_task(asyncio.to_thread(self._watch.declaring))
+            present, page = await asyncio.gather(self._present(), anext(pages, None))
             while page:
                 notes, (found, held) = await asyncio.gather(
                     asyncio.to_thread(remembered, page),
@@ -287,10 +282,14 @@ class Service:
                 known += found
                 digests |= held
                 page = await anext(pages, None)
+        files = frozenset(await declaring)
+        discoveries = [one for one in await self._store.discoveries() if one.file in files]
+        declared, held = await recovery.declared(discoveries, present, environment, self._files)
+        digests |= held
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
         self._changes.know(digests)
         return [
-            events.Recovered(tuple(known), frozenset(declaring), declared),
+            events.Recovered(tuple(known), files, declared),
             events.Declared(self._settings.targets),
         ]
 

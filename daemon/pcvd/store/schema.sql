@@ -16,7 +16,7 @@ CREATE TABLE targets ( -- Declared entry points, also those that are declared no
     line       INTEGER,              -- the line of the declaration in that file, from 1
     active     INTEGER NOT NULL CHECK (active IN (0, 1)), -- 1 where the last declaration named it
     first_seen TEXT NOT NULL,        -- when it was first declared or judged
-    last_seen  TEXT NOT NULL         -- when it was last declared or judged
+    last_seen  TEXT NOT NULL         -- when it was judged last, or named when others were declared than before
 ) STRICT;
 
 CREATE INDEX targets_active ON targets (entry) WHERE active = 1;

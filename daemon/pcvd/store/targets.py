@@ -18,7 +18,13 @@ _ARGS: Any = tuple[str, ...] | str | None
 
 
 async def declare(connection: aiosqlite.Connection, targets: Sequence[TargetSpec], now: str) -> None:
-    """Make `targets` the active ones. Those that are gone become inactive and keep their history."""
+    """Make `targets` the active ones. Those that are gone become inactive and keep their history. Where they
+    are the active ones already, nothing is written.
+    """
+    rows = dict.fromkeys(row(one.entry, encode(one.args), one.file, one.line) for one in targets)
+    active = "SELECT entry, args, file, line FROM targets WHERE active = 1"
+    if {tuple(one) for one in await connection.execute_fetchall(active)} == rows.keys():
+        return
     await connection.execute("UPDATE targets SET active = 0 WHERE active = 1")
     await connection.executemany(
         """
@@ -28,7 +34,7 @@ async def declare(connection: aiosqlite.Connection, targets: Sequence[TargetSpec
             args = excluded.args, file = excluded.file, line = excluded.line,
             active = 1, last_seen = excluded.last_seen
         """,
-        (row(target.entry, encode(target.args), target.file, target.line, now, now) for target in targets),
+        ((*one, now, now) for one in rows),
     )
 
 
