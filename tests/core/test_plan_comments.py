@@ -16,8 +16,9 @@ from pcvd.core.events import (
     Saved,
     Validate,
 )
+from pcvd.core.held import MOST_TRIES
 from pcvd.core.model import TargetSpec
-from pcvd.core.plan import MOST_TRIES, Plan
+from pcvd.core.plan import Plan
 
 A, B = "a.py:f", "b.py:f"
 OWN, LIB = "/p/a.py", "/p/lib.py"

@@ -30,8 +30,10 @@ from pcvd.core.events import (
     Validate,
     Work,
 )
+from pcvd.core.held import MOST_TRIES
 from pcvd.core.model import TargetSpec
-from pcvd.core.plan import MOST_TOGETHER, MOST_TRIES, Plan
+from pcvd.core.plan import Plan
+from pcvd.core.turns import MOST_TOGETHER
 from pcvd.core.underway import MOST_LONG
 
 if TYPE_CHECKING:

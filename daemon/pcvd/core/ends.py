@@ -1,0 +1,115 @@
+"""Ends: what follows from an order that has ended, or was given up. Which verdicts stand, who is built again,
+what is left to be looked into.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pcvd.core.compare import INCONCLUSIVE
+from pcvd.core.events import Discover, Investigate, Validate
+from pcvd.core.held import MOST_TRIES
+from pcvd.core.wishes import Rank, Wish
+
+if TYPE_CHECKING:
+    from pcvd.core.events import Ended
+    from pcvd.core.held import Held
+    from pcvd.core.underway import Running
+
+
+def take_in(held: Held, running: Running, event: Ended) -> None:
+    """The order `running` has ended like this."""
+    if running.abandoned and event.failed:
+        _resume(held, running)
+    elif running.aside:
+        _doubt(held, running, event)
+    else:
+        held.aside.judged()
+    if isinstance(running.order, Discover) and event.failed and not running.abandoned:
+        held.census.postpone(running.order.files)
+    if isinstance(running.order, Validate):
+        _judged(held, running.order, event)
+    _build_again(held, running, event)
+    told = {one.entry for one in event.judged} | {one.entry for one in event.confirmed}
+    _catch_up(held, running, told.union(running.cohort))
+    for entry in running.cohort:
+        if entry not in held.wishes and not (entry in held.roster and held.roster[entry].fresh):
+            held.unfinished.pop(entry, None)  # there is no verdict that could be strengthened
+
+
+def _resume(held: Held, running: Running) -> None:
+    """What was given up waits again."""
+    order = running.order
+    if isinstance(order, Validate) and order.aside and order.whole:
+        waiting = (entry for entry in order.cohort if entry in held.roster)
+        held.unfinished = dict.fromkeys(waiting, order.by) | held.unfinished
+    elif running.aside:
+        held.aside.resume(order, running.gone)
+    for entry, wish in running.wishes.items():
+        if entry in held.roster:
+            held.roster[entry].given_up += 1
+            held.wishes.add(entry, wish)
+
+
+def _doubt(held: Held, running: Running, event: Ended) -> None:
+    """Where verdicts could not be confirmed, nobody knows whether they still stand."""
+    if event.failed and isinstance(running.order, Validate) and not running.order.whole:
+        for entry in running.built:
+            if entry in held.roster:
+                held.roster.outdate(entry)
+
+
+def _judged(held: Held, order: Validate, event: Ended) -> None:
+    roster = held.roster
+    for judged in event.judged:
+        entry = judged.entry
+        if entry not in roster:  # its declaration may have gone while it was built
+            continue
+        roster.judged(entry, judged.verdict, order.cohort, judged.reads, provisional=judged.provisional)
+        held.aside.settled(entry)
+        if order.soak is None:
+            held.unfinished.pop(entry, None)
+        missing = roster.missing(entry, set(order.cohort))
+        if judged.provisional and not order.whole and held.eager:
+            held.wishes.add(entry, Wish("it had differed beside others", order.by, whole=True))
+        elif judged.verdict != INCONCLUSIVE and (judged.partial or (missing and not order.whole)):
+            held.unfinished[entry] = order.by
+    for confirmed in event.confirmed:
+        held.aside.settled(confirmed.entry)
+        if confirmed.entry in roster:
+            roster.confirm(confirmed.entry, confirmed.reads)
+    puzzling = tuple(judged.entry for judged in event.judged if judged.puzzling)
+    if puzzling:
+        held.aside.puzzle(Investigate(order.cohort, puzzling, event.round, by=order.by))
+
+
+def _build_again(held: Held, running: Running, event: Ended) -> None:
+    """Who could not be judged, through a neighbour or because its files were edited meanwhile."""
+    for entry in event.again:
+        if entry in held.roster:
+            held.wishes.add(entry, running.wish_again(entry, "its round could not be finished"))
+    for entry in event.changed:
+        target = held.roster.get(entry)
+        if target is None:
+            continue
+        held.roster.outdate(entry)
+        if target.tries < MOST_TRIES:
+            target.tries += 1
+            held.wishes.add(entry, running.wish_again(entry, "its files changed while it was built"))
+
+
+def _catch_up(held: Held, running: Running, concerned: set[str]) -> None:
+    """What happened to those `concerned` while they were built: only now is it known what they read. Of what
+    was built aside that is who has a verdict from it; the others did not wait for its end.
+    """
+    roster = held.roster
+    touched = {entry: wish for entry, wish in running.touched.items() if entry in concerned}
+    for path, digest in running.meanwhile.items():
+        for entry in sorted(roster.read.readers(path).intersection(concerned)):
+            if roster.read.digest(entry, path) != digest:
+                touched.setdefault(entry, Wish(roster.saved(path), held.number, Rank.SAVED))
+    for entry, wish in touched.items():
+        if entry in roster:
+            roster.outdate(entry)
+            if held.eager:
+                held.wishes.add(entry, wish)
