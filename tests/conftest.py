@@ -32,9 +32,9 @@ from pcv_config.settings import Settings
 from pcvd.blobs import Blobs
 from pcvd.builders.pool import LocalPool
 from pcvd.builders.protocol import Order
+from pcvd.clock import utc_now
 from pcvd.core.schedule import parse
 from pcvd.files import Files
-from pcvd.orders import utc_now
 from pcvd.round import Rounds
 
 SOURCES = [str(Path(__file__).parents[1] / name) for name in ("client", "config", "daemon")]

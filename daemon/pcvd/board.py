@@ -47,11 +47,11 @@ class Note:
     told: bytes
 
 
-def remembered(standings: Iterable[Remembered]) -> dict[str, Note]:
+def notes_of(standings: Iterable[Remembered]) -> dict[str, Note]:
     """Notes of what an earlier life found, as it was written down. Of thousands that takes a while."""
     return {
         one.target.entry: Note(
-            one.verdict, len(one.built) > 1, one.checked_at, _open(one.said.encode(), one.checked_at)
+            one.verdict, len(one.schedules) > 1, one.checked_at, _open(one.said.encode(), one.checked_at)
         )
         for one in standings
     }
@@ -108,7 +108,7 @@ class Board:
 
     def _put(self, judgement: Judgement, at: str | None) -> None:
         told = _open(jsontext.encode(target(judgement)), at)
-        self._note(judgement.target, Note(judgement.verdict, len(judgement.built) > 1, at, told))
+        self._note(judgement.target, Note(judgement.verdict, len(judgement.schedules) > 1, at, told))
 
     def _note(self, entry: str, note: Note) -> None:
         self._notes[entry] = note

@@ -8,7 +8,6 @@ is compared by the clock.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import time
 from dataclasses import dataclass, field, replace
@@ -46,8 +45,8 @@ where that settles nothing.
 _TIMES_ASKED = 2
 """How often a variation is tried that somebody asks for: what differs once may have differed by chance."""
 _REPEAT_FOR_S = 4.0
-"""After this long nothing is repeated more than once, however long that takes."""
-_AT_A_STEP = 3
+"""After this long nothing is repeated more than once since the last variation was tried."""
+_AT_A_STEP = _AT_ONCE
 """Variations that are tried before it is asked whether others could still tell more."""
 _MOST_LOCATED = 4
 """Targets of one investigation whose difference is followed to its place."""
@@ -126,12 +125,7 @@ class Investigation:
         cases = [self._case(one.target, *_concern(one)) for one in judgements]
         for case in cases:
             self._count_round(case)
-        repeated = await self._try_in_turn(cases)
-        for again in itertools.count(int(repeated)):
-            wanting = _wanting(cases)
-            if not wanting or (again and time.monotonic() - began > _REPEAT_FOR_S):
-                break
-            await self._try(cases, wanting)
+        await self._search(cases)
         given = await asyncio.to_thread(lambda: [self._given(case) for case in cases])
         found = {
             case.target: cause.cause_of(case.findings, case.stage, what)
@@ -203,24 +197,32 @@ class Investigation:
         if CONTROL.name in self._runs:
             case.count(HASH_SEED.name, self._runs[CONTROL.name].of(case.target))
 
-    async def _try_in_turn(self, cases: Sequence[_Case]) -> bool:
-        """Try what the round has not tried, until no further variation could be named the cause; whether some
-        were repeated for that.
+    async def _search(self, cases: Sequence[_Case]) -> None:
+        """Try variations, the likeliest first, until no further one could be named the cause, and repeat what
+        decides until it is settled. What a repetition brings to light may be a reason to try more.
         """
-        first = min((case.stage for case in cases), key=STAGES.index)
-        ahead = [
-            one
-            for one in sorted(BETWEEN, key=lambda one: cause.precedence(first).index(one.name))
-            if any(one.name not in case.findings for case in cases) and self._hindrance(one) is None
-        ]
-        repeated = False
-        while ahead and not (repeated and all(map(_is_plain, cases))):
-            step, ahead = ahead[:_AT_A_STEP], ahead[_AT_A_STEP:]
-            await self._try(cases, step)
-            if all(map(_is_plain, cases)):
-                await self._try(cases, _wanting(cases))  # it may have been luck
-                repeated = True
-        return repeated
+        began, repeated = time.monotonic(), False
+        ahead = self._ahead(cases)
+        while True:
+            names = [one.name for one in ahead]
+            if ahead and not all(cause.is_plain(case.findings, case.stage, names) for case in cases):
+                step, ahead = ahead[:_AT_A_STEP], ahead[_AT_A_STEP:]
+                await self._try(cases, step)
+                repeated = False
+                continue
+            wanting = _wanting(cases)
+            if not wanting or (repeated and time.monotonic() - began > _REPEAT_FOR_S):
+                return
+            await self._try(cases, wanting)
+            repeated = True
+
+    def _ahead(self, cases: Sequence[_Case]) -> list[Variation]:
+        """What the round itself has not tried, the likeliest cause first."""
+        order = cause.precedence(min((case.stage for case in cases), key=STAGES.index))
+        untried = (one for one in BETWEEN if any(one.name not in case.findings for case in cases))
+        return sorted(
+            (one for one in untried if self._hindrance(one) is None), key=lambda one: order.index(one.name)
+        )
 
     async def _try(self, cases: Sequence[_Case], variations: Sequence[Variation]) -> None:
         """One run of each of `variations`, for all cases at once."""
@@ -290,17 +292,6 @@ def _concern(judgement: Judgement) -> tuple[str, tuple[str, ...]]:
     """The stage whose difference is to be explained, and those before it that differ as they may."""
     stage = (judgement.cause or {}).get("stage") or judgement.first_stage or STAGES[-1]
     return stage, tuple(one for one in judgement.differing if STAGES.index(one) < STAGES.index(stage))
-
-
-def _is_plain(case: _Case) -> bool:
-    """Whether one variation has flipped each build of it, and nothing changed either none or each. Then no
-    other could be named before it, as the likelier ones were tried first.
-    """
-    decided = cause.deciding(case.findings, case.stage)
-    unchanged = case.findings.get(PROCESS.name)
-    if decided not in ALL or unchanged is None or not unchanged.builds:
-        return False
-    return case.findings[decided].rate == 1.0 and (decided == PROCESS.name or not unchanged.differs)
 
 
 def _wanting(cases: Sequence[_Case]) -> list[Variation]:

@@ -66,14 +66,23 @@ class Rebuilds:
 
     def __init__(self, builders: Builders) -> None:
         self._builders = builders
-        self._carried: dict[Order, list[asyncio.Task[Carried]]] = {}
+        self._carried: dict[tuple[Order, int], asyncio.Task[Carried]] = {}
 
-    async def run(self, order: Order, time: int) -> Run:
-        """What came of `order` when it was carried out for the `time`-th time, counted from zero."""
-        carried = self._carried.setdefault(order, [])
-        while len(carried) <= time:
-            carried.append(asyncio.create_task(self._builders.carry_out(order)))
-        return (await carried[time]).run
+    async def run(self, order: Order, nth: int) -> Run:
+        """What came of `order` when it was carried out for the `nth` time, counted from zero. What failed is
+        tried again for whoever asks next: it may have failed by chance.
+        """
+        task = self._carried.get((order, nth))
+        if task is None:
+            task = self._carried[order, nth] = asyncio.create_task(self._builders.carry_out(order))
+        failed = True
+        try:
+            run = (await task).run
+            failed = any(build.failure is not None for build in run.builds)
+        finally:
+            if failed:
+                self._carried.pop((order, nth), None)
+        return run
 
 
 async def locate(rebuilds: Rebuilds, blobs: Blobs, root: str, scene: Scene) -> dict[str, Any]:
@@ -201,8 +210,7 @@ class _Search:
         """
         if not await self._reproduce():
             return False
-        while self._seen.pays(_COINCIDENCE, _MOST_PAIRS):
-            self._seen = self._seen.plus(differs=await self._differ())
+        await self._see_more()
         needed = self._seen.needed(_COINCIDENCE, _MOST_PAIRS)
         for _ in range(needed or _MOST_PAIRS):
             try:
@@ -216,6 +224,16 @@ class _Search:
                 f" of builds, with it in {self._seen.differs} of {self._seen.made}, which may be chance"
             )
         return needed is not None
+
+    async def _see_more(self) -> None:
+        """Hold the pass against more pairs of builds that have it, as long as that spares others."""
+        for _ in range(_MOST_PAIRS):
+            if not self._seen.pays(_COINCIDENCE, _MOST_PAIRS):
+                return
+            try:
+                self._seen = self._seen.plus(differs=await self._differ())
+            except _NotBuilt:
+                return  # it was reproduced before: that has to do
 
     async def _reproduce(self) -> bool:
         """Whether the difference shows again when it is built as it was."""
@@ -254,9 +272,9 @@ class _Search:
     async def _build(self, order: Order, **changes: Any) -> tuple[Build, ...]:
         """The target as `order` builds it, but for `changes` of the manner. Raises _NotBuilt."""
         order = order.made(**changes)
-        time = self._times[order]
+        nth = self._times[order]
         self._times[order] += 1
-        builds = (await self._rebuilds.run(order, time)).of(self._scene.target)
+        builds = (await self._rebuilds.run(order, nth)).of(self._scene.target)
         failed = [build.failure for build in builds if build.failure is not None]
         if failed or not builds:
             raise _NotBuilt(failed[0].sentence() if failed else "it was not built again")

@@ -11,7 +11,7 @@ from pcvd.core.events import Declared, Known
 from pcvd.core.succession import is_partial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pcvd.core.model import Read
     from pcvd.files import Files
@@ -38,14 +38,8 @@ async def known(
     that of worker processes; file names are told relative to `root`. A verdict that rests on fewer than
     `schedules` is a partial one.
     """
-    paths = {read.name for standing in standings for read in standing.reads if read.kind == "file"}
-    digests = await files.digests(paths, sparse=True)
     present = {(read.kind, read.name): read.digest for read in premises}
-
-    holds = _holding(digests, environment, present)
-    # Thousands of targets read much the same, which is held once: each read is looked at once.
-    every = {id(read): read for standing in standings for read in standing.reads}
-    broken = {number for number, read in every.items() if not holds(read)}
+    digests, broken = await _broken([one.reads for one in standings], present, environment, files)
 
     def stale(standing: Standing) -> str | None:
         """What no longer holds; None where everything does."""
@@ -62,7 +56,7 @@ async def known(
             {read.name: read.digest for read in standing.reads if read.kind == "file"},
             stale(standing),
             grave=standing.grave,
-            partial=is_partial(standing.verdict, standing.built, schedules),
+            partial=is_partial(standing.verdict, standing.schedules, schedules),
         )
         for standing in standings
     )
@@ -78,12 +72,10 @@ async def declared(
     """What model files declare, of those of which nothing has changed since they were asked; and the present
     digests of what that rests on. The parameters are those of `known`.
     """
-    paths = {read.name for one in discoveries for read in one.reads if read.kind == "file"}
-    digests = await files.digests(paths, sparse=True)
-    holds = _holding(digests, environment, {(read.kind, read.name): read.digest for read in premises})
-    every = {id(read): read for one in discoveries for read in one.reads}
-    broken = {number for number, read in every.items() if not holds(read)}
-    standing = [one for one in discoveries if premises and broken.isdisjoint(map(id, one.reads))]
+    present = {(read.kind, read.name): read.digest for read in premises}
+    digests, broken = await _broken([one.reads for one in discoveries], present, environment, files)
+    # Without premises it can't be found out what holds.
+    standing = [one for one in discoveries if broken.isdisjoint(map(id, one.reads))] if premises else []
     told = tuple(
         Declared(one.targets, one.file, frozenset(read.name for read in one.reads if read.kind == "file"))
         for one in standing
@@ -91,12 +83,19 @@ async def declared(
     return told, digests
 
 
-def _holding(
-    digests: Mapping[str, str | None],
-    environment: Mapping[str, str],
+async def _broken(
+    lists: Sequence[Sequence[Read]],
     premises: Mapping[tuple[str, str], str | None],
-) -> Callable[[Read], bool]:
-    """Whether a read would give the same now."""
+    environment: Mapping[str, str],
+    files: Files,
+) -> tuple[dict[str, str | None], set[int]]:
+    """The present digests of all files among lists of reads, and the reads (by `id`) that would give
+    something else now.
+
+    Thousands of lists hold much the same reads, each of which is one object: each is looked at once.
+    """
+    every = {id(read): read for reads in lists for read in reads}
+    digests = await files.digests({read.name for read in every.values() if read.kind == "file"}, sparse=True)
 
     def holds(read: Read) -> bool:
         if read.kind == "file":
@@ -106,7 +105,7 @@ def _holding(
             return read.digest == (None if value is None else digest_of(value))
         return premises.get((read.kind, read.name)) == read.digest
 
-    return holds
+    return digests, {number for number, read in every.items() if not holds(read)}
 
 
 def _changed(read: Read, now: str | None, root: str) -> str:

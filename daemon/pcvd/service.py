@@ -17,29 +17,32 @@ import structlog
 from pcv_config import places
 from pcvd import recovery
 from pcvd.barrier import Barrier
-from pcvd.board import Board, remembered
+from pcvd.board import Board, notes_of
 from pcvd.builders.zygotes import worker_environment
 from pcvd.changes import Changed, Changes, Look
+from pcvd.clock import utc_now
 from pcvd.core import events, looks
 from pcvd.core.errors import PcvError, SetupError
 from pcvd.core.model import Problem, Read
 from pcvd.core.plan import Plan
 from pcvd.desk import MOST_LISTED, Desk
 from pcvd.files import Files
+from pcvd.finished import Explanation, Finished
 from pcvd.leisure import Errand, Leisure, machine_is_idle
-from pcvd.orders import Explanation, Finished, OpenBuilders, Orders, utc_now
+from pcvd.orders import Orders
 from pcvd.pace import Pace
 from pcvd.premises import Premises
 from pcvd.pulse import Pulse
 from pcvd.reload import LiveSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
     from pcvd.core.events import Known
     from pcvd.core.model import TargetSpec
+    from pcvd.means import OpenBuilders
     from pcvd.status import Status
     from pcvd.store import Standing, Store
 
@@ -136,9 +139,18 @@ class Service:
                     self._handle(event, group)
                 if watching and isinstance(taken, Finished):
                     group.create_task(self._changes.learn(taken.read))
+                if isinstance(taken, Finished) and taken.afterwards is not None:
+                    group.create_task(self._write_down(taken.afterwards))
                 self._pulse.done()
                 if isinstance(taken, Changed):
                     self._barrier.told(taken.paths)
+
+    async def _write_down(self, work: Callable[[], Awaitable[None]]) -> None:
+        """What nobody waits for."""
+        try:
+            await work()
+        except PcvError as error:
+            self._board.problem("store", Problem.of(error))
 
     def _handle(self, event: events.Event, group: asyncio.TaskGroup) -> None:
         for order in self._plan.handle(event):
@@ -268,30 +280,31 @@ class Service:
         environment = worker_environment(settings.env, settings.platform)
         known: list[Known] = []
         digests: dict[str, str | None] = {}
-        async with aclosing(self._pages()) as pages:
-            declaring = asyncio.create_task(asyncio.to_thread(self._watch.declaring))
+        async with asyncio.TaskGroup() as group, aclosing(self._pages()) as pages:
+            declaring = group.create_task(asyncio.to_thread(self._watch.declaring))
             present, page = await asyncio.gather(self._present(), anext(pages, None))
             while page:
                 notes, (found, held) = await asyncio.gather(
-                    asyncio.to_thread(remembered, page),
+                    asyncio.to_thread(notes_of, page),
                     recovery.known(
                         page, present, environment, self._files, settings.root, settings.schedules
                     ),
                 )
                 self._board.recall(notes)
                 known += found
-                digests |= held
+                digests = held | digests  # what was held against a file first: a save since then is news
                 page = await anext(pages, None)
-        files = frozenset(await declaring)
-        discoveries = [one for one in await self._store.discoveries() if one.file in files]
-        declared, held = await recovery.declared(discoveries, present, environment, self._files)
-        digests |= held
+        files = frozenset(declaring.result())
+        discoveries = {one.file: one for one in await self._store.discoveries()}
+        if gone := discoveries.keys() - files:
+            await self._store.discovered(gone, ())
+        there = [one for file, one in discoveries.items() if file not in gone]
+        declared, held = await recovery.declared(there, present, environment, self._files)
+        digests = held | digests
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
         self._changes.know(digests)
-        return [
-            events.Recovered(tuple(known), files, declared),
-            events.Declared(self._settings.targets),
-        ]
+        # What the settings name comes first: a model file that names it as well has not the last word.
+        return [events.Recovered(tuple(known), files, (events.Declared(self._settings.targets), *declared))]
 
     async def _pages(self) -> AsyncGenerator[list[Standing]]:
         """What is remembered, some verdicts at a time; SQLite is at work on the next ones meanwhile."""

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pcv_config import places
-from pcvd.core.model import Read, TargetSpec, source_key
+from pcvd.core.model import Judgement, Read, TargetSpec, source_key
 from pcvd.store import RoundRecord, Standing, Store
+from pcvd.store.codec import decode
 
 SETTINGS = 'platform = "cpu"\nschedules = ["serial", "threads:2"]\nsoak = false\n'
 MODEL = "def model(x):\n    return x * {factor}.0 + 1.0\n"
@@ -47,6 +48,7 @@ def _declare(root: Path, entries: list[str]) -> None:
 async def _spread(root: str, entries: list[str]) -> None:
     async with Store.open(places.state(root, "pcv.sqlite")) as store:
         (known,) = await store.standings()
+        judged = decode(known.said, Judgement)
         await store.declare([TargetSpec(entry, ("f32[4]",), "pcv.toml") for entry in entries])
         for first in range(1, len(entries), _A_ROUND):
             cohort = entries[first : first + _A_ROUND]
@@ -61,9 +63,9 @@ async def _spread(root: str, entries: list[str]) -> None:
                     (),
                     tuple(
                         replace(
-                            known.judgement,
+                            judged,
                             target=entry,
-                            evidence=known.judgement.evidence | {"source_key": source_key(reads[entry])},
+                            evidence=judged.evidence | {"source_key": source_key(reads[entry])},
                         )
                         for entry in cohort
                     ),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pcvd.core import cause
-from pcvd.core.cause import RACE, Finding
+from pcvd.core.cause import RACE, Finding, is_plain
 from pcvd.core.model import STAGES, Artifact, Build, Failure, Part, digest
 from pcvd.core.variation import BETWEEN
 
@@ -170,3 +170,35 @@ def test_what_callbacks_give_is_not_blamed_on_the_compiler():
 def test_where_the_programs_are_unlike_the_compiler_is_not_blamed(stage):
     told = cause.cause_of(found(process=(5, 5)), stage, cause.OTHER)
     assert "XLA" not in told["text"] + told["hint"]
+
+
+def plain(stage: str, *untried: str, **counts: tuple[int, int]) -> bool:
+    """Whether nothing more has to be tried after these findings, as (differing, built)."""
+    named = {name.replace("_", "-"): pair for name, pair in counts.items()}
+    tried = {
+        name: Finding(name, Finding.none(name).how, built, differs)
+        for name, (differs, built) in named.items()
+    }
+    return is_plain(tried, stage, untried)
+
+
+def test_nothing_more_has_to_be_tried_once_one_flips_each_build_and_nothing_changed_none():
+    assert plain("object", "thread", "neighbours", process=(0, 2), order=(2, 2))
+    assert not plain("object", "thread", process=(0, 2), order=(1, 2))  # now and then
+    assert not plain("object", "thread", process=(1, 2), order=(2, 2))  # so may nothing changed
+    assert not plain("object", "thread", order=(2, 2))  # there is nothing to hold it against
+    assert not plain("object", "thread", process=(0, 2), order=(0, 2))
+    assert not plain("object", "thread", process=(0, 2), order=(0, 2), race=(2, 2))
+
+
+def test_what_would_be_named_instead_has_to_be_tried_first():
+    # The control has tried the hash seed, which is the least likely cause where machine code differs.
+    assert not plain("object", "thread", "memory-layout", process=(0, 1), order=(0, 1), hash_seed=(1, 1))
+    assert plain("jaxpr", "order", "thread", process=(0, 1), memory_layout=(0, 1), hash_seed=(1, 1))
+    # Targets that differ at other stages are looked into together.
+    assert not plain("object", "order", process=(0, 1), memory_layout=(1, 1))
+
+
+def test_what_differs_each_time_by_itself_needs_no_further_variation():
+    assert plain("jaxpr", "order", "thread", process=(2, 2), memory_layout=(1, 1))
+    assert not plain("jaxpr", "order", "thread", process=(1, 2), memory_layout=(1, 1))

@@ -49,14 +49,17 @@ def test_outdoing_is_counted_over_all_arrangements(made, others, data):
     assert one.outdoes(other) == pytest.approx(extreme / len(arrangements))
 
 
-def test_one_comparison_more_pays_while_it_spares_more_than_itself():
-    def total(tally, more):
-        needed = Tally(tally.made + more, tally.differs + more).needed(0.01, 8)
-        return more + (needed or 9)
-
-    for made in range(1, 8):
-        for differs in range(1, made + 1):
-            tally = Tally(made, differs)
-            assert tally.pays(0.01, 8) == (total(tally, 1) < total(tally, 0))
-    assert Tally(2, 2).pays(0.01, 8)
-    assert not Tally(4, 4).pays(0.01, 8)
+@pytest.mark.parametrize(
+    ("made", "differs", "pays"),
+    [
+        (2, 2, True),  # 13 are needed, which is too many, and then 7
+        (3, 3, True),  # 7, and then 5
+        (4, 4, False),  # 5, and then 4: as many builds
+        (6, 6, False),
+        (4, 3, True),  # too many, and then 8
+        (8, 5, True),
+        (5, 1, False),  # too many, whatever the next one shows
+    ],
+)
+def test_one_comparison_more_pays_where_it_spares_more_or_makes_it_possible(made, differs, pays):
+    assert Tally(made, differs).pays(0.01, 8) == pays

@@ -120,6 +120,39 @@ def test_what_is_explained_is_what_made_the_verdict(looked_into):
     assert tried(cause)["order"] == (0, 1), "another object alone is none of it"
 
 
+def test_what_would_be_named_instead_is_tried_although_the_control_differs_too(looked_into):
+    def makes(order, place):
+        pooled = order.schedule.kind == "threads" or order.zygote == "challenger"
+        return {"object": "other" if pooled else "usual"}
+
+    _, cause, _ = looked_into(makes, "a.py:f")
+    assert cause["kind"] == "thread"
+    assert tried(cause)["hash-seed"] == (1, 1)
+
+
+def test_once_one_explains_it_nothing_else_is_tried(looked_into):
+    def by_order(order, place):
+        return {"object": f"{len(ahead(order, place))}"}
+
+    _, cause, _ = looked_into(by_order, "a.py:f", (SERIAL, Schedule("threads", 2)))
+    assert cause["kind"] == "compile-order"
+    assert tried(cause) == {"race": (1, 1), "process": (0, 5), "order": (5, 5)}
+
+
+def test_what_only_seemed_to_explain_it_leaves_the_others_to_be_tried(looked_into):
+    times = iter(range(1000))
+
+    def makes(order, place):
+        lucky = order.name == "order" and entry(order, place) == "a.py:f" and next(times) < 2
+        alone = len(order.cohort) == 1
+        return {"object": "other" if lucky or alone or order.schedule.overlap > 1 else "usual"}
+
+    _, cause, _ = looked_into(makes, "a.py:f", (SERIAL, Schedule("threads", 2)))
+    assert cause["kind"] == "neighbours"
+    assert tried(cause)["order"][0] == 2
+    assert tried(cause)["neighbours"] == (5, 5)
+
+
 def test_a_variation_that_could_not_be_tried_is_told(looked_into):
     def makes(order, place):
         if order.name == "memory-layout":

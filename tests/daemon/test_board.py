@@ -7,11 +7,13 @@ import json
 import pytest
 
 from pcvctl.exits import exit_code
-from pcvd.board import Board
+from pcvd.board import Board, notes_of
 from pcvd.core.events import Declared, Discover, Ended, Judged, Outdated, Saved
 from pcvd.core.model import Judgement, Problem, TargetSpec
 from pcvd.core.plan import Plan
 from pcvd.store import RoundRecord
+from pcvd.store import Standing as Remembered
+from pcvd.store.codec import said
 
 WHEN = "2026-01-01T00:00:00Z"
 COMPARED = {"rounds": 1, "schedules": {"serial": {}, "threads:2": {}}}
@@ -138,3 +140,15 @@ def test_a_judgement_that_knows_more_keeps_its_date():
     (told,) = listed(scene.status())
     assert told["checked_at"] == WHEN
     assert "variations" in told["evidence"]
+
+
+def test_what_was_stored_is_told_as_what_was_found():
+    found = judgement("a.py:f", "diverged", {"rounds": 3, "schedules": {"serial": {}, "threads:2": {}}})
+    stored = Remembered(
+        TargetSpec("a.py:f"), "diverged", said(found), found.schedules, WHEN, (), "environment", ("a.py:f",)
+    )
+    put, recalled = Scene("a.py:f"), Scene("a.py:f")
+    put.board.put(record(found))
+    recalled.board.recall(notes_of([stored]))
+    assert listed(recalled.status()) == listed(put.status())
+    assert recalled.told() == put.told()

@@ -57,7 +57,7 @@ def test_a_validation_is_recorded_and_told(carried, workshop):
     assert (ended.again, ended.changed, ended.failed) == ((), (), False)
     assert done.problems == {"workers": (), "store": ()}
     (standing,) = standings
-    assert (standing.judgement.verdict, standing.target) == ("agree", SPEC)
+    assert (standing.verdict, standing.target) == ("agree", SPEC)
     kinds = {read.kind for read in standing.reads}
     assert kinds >= {"file", "version", "setting"}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 
 import pytest
 
 from pcvd import recovery
 from pcvd.core.model import Read, TargetSpec
 from pcvd.files import Files
-from pcvd.store import Standing
+from pcvd.store import Discovered, Standing
 
 
 def digest(data):
@@ -79,3 +80,47 @@ def test_what_changed_is_named(read, why, stale):
 
 def test_without_premises_nothing_is_known_to_hold(stale):
     assert stale(premises=()) == "it could not be found out what its builds rest on"
+
+
+# -- what model files declare ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def declared(tmp_path):
+    """What is known to be declared by a file that read these, and by one that read nothing that changes."""
+    (tmp_path / "m.py").write_bytes(b"now")
+    (tmp_path / "data").mkdir()
+    own = Read("file", str(tmp_path / "m.py"), digest(b"now"))
+    absent = Read("file", str(tmp_path / "sub" / "none.txt"), None)
+
+    def ask(*reads, premises=PREMISES):
+        found = [
+            Discovered("m.py", (TargetSpec("m.py:f"),), (own, absent, *PREMISES, *reads)),
+            Discovered("n.py", (TargetSpec("n.py:g"),), (absent, *PREMISES)),
+        ]
+        told, digests = asyncio.run(recovery.declared(found, premises, {"COLOR": "red"}, Files()))
+        assert all(digests.keys() >= one.reads for one in told)
+        return {one.source: [spec.entry for spec in one.targets] for one in told}
+
+    return ask
+
+
+BOTH = {"m.py": ["m.py:f"], "n.py": ["n.py:g"]}
+OTHER = {"n.py": ["n.py:g"]}
+
+
+def test_what_a_file_declares_is_known_as_long_as_nothing_that_it_read_has_changed(declared, tmp_path):
+    assert declared() == BOTH
+    assert declared(Read("env", "COLOR", digest(b"red"))) == BOTH
+    assert declared(Read("env", "COLOR", digest(b"blue"))) == OTHER
+    assert declared(Read("env", "COLOR", None)) == OTHER
+    assert declared(Read("file", str(tmp_path / "gone.txt"), digest(b""))) == OTHER
+    assert declared(Read("file", str(tmp_path / "m.py") + "//text", digest(b"then"))) == OTHER
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "none.txt").touch()
+    assert declared() == {}
+
+
+def test_other_premises_or_none_leave_nothing_known(declared):
+    assert declared(premises=()) == {}
+    assert declared(premises=[replace(PREMISES[0], digest="other"), *PREMISES[1:]]) == {}

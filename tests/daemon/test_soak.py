@@ -12,13 +12,14 @@ import pytest
 
 from pcvd.builders.zygotes import hash_seed
 from pcvd.core import events
-from pcvd.core.model import TargetSpec
+from pcvd.core.model import Judgement, TargetSpec
 from pcvd.core.schedule import SERIAL
 from pcvd.core.variation import soaking
 from pcvd.files import Files
 from pcvd.orders import Orders
 from pcvd.premises import Premises
 from pcvd.store import Store
+from pcvd.store.codec import decode
 
 PLAIN = TargetSpec("soaked_plain.py:model", ("f32[4]",))
 RARE = TargetSpec("soaked_rare.py:model", ("f32[4]",))
@@ -71,7 +72,8 @@ def soaked(workshop, tmp_path):
                             explanations += (await orders.carry_out(puzzle, specs)).explanations
                         for explanation in explanations:
                             await orders.remember(explanation)
-                        stood.append({one.target.entry: one.judgement for one in await store.standings()})
+                        standings = await store.standings()
+                        stood.append({one.target.entry: decode(one.said, Judgement) for one in standings})
                 rounds = await store.verdicts(specs[0].entry)
             return stood, len(rounds)
 

@@ -9,8 +9,8 @@ import sqlite3
 from contextlib import closing
 
 from pcvd.core.model import Judgement, Read, TargetSpec, digest
-from pcvd.store import Standing, Store
-from pcvd.store.codec import encode, said
+from pcvd.store import Discovered, Standing, Store
+from pcvd.store.codec import decode, encode, said
 
 F = TargetSpec("a.py:f", ("f32[32,128]", "a.py:init"), "pcv.toml", 7)
 G = TargetSpec("b.py:g", "b.py:args", "b.py", 12)
@@ -56,7 +56,7 @@ def test_a_standing_holds_all_that_was_recorded_also_after_reopening(path, make)
         target=F,
         verdict="diverged",
         said=said(judgement),
-        built=("serial",),
+        schedules=("serial",),
         checked_at="2026-01-01T00:00:05Z",
         reads=reads,
         environment=digest(encode(done.environment).encode()),
@@ -65,7 +65,7 @@ def test_a_standing_holds_all_that_was_recorded_also_after_reopening(path, make)
         grave=True,
     )
     assert stored(path, Store.standings) == [expected]
-    assert expected.judgement == judgement
+    assert decode(expected.said, Judgement) == judgement
 
 
 def test_only_the_last_verdict_stands(path, make):
@@ -75,7 +75,7 @@ def test_only_the_last_verdict_stands(path, make):
         for verdict in ("agree", "agree", "diverged", "agree", "agree", "agree"):
             await store.record(make.round("a.py:f", verdict=verdict))
             (standing,) = await store.standings()
-            seen.append(standing.judgement.verdict)
+            seen.append(standing.verdict)
             await store.record(
                 make.round("c.py:h", verdict="unstable")
             )  # another target's rounds do not count
@@ -150,6 +150,37 @@ def test_what_targets_read_alike_is_stored_once_and_what_nobody_reads_any_more_g
     assert held(path) == ({other, jax}, {("a.py:f", jax), ("b.py:g", other), ("b.py:g", jax)})
 
 
+def test_what_is_declared_already_is_not_written_again(path):
+    async def use(store):
+        connection = store._database._connection
+        await store.declare([F, G])
+        changes = connection.total_changes
+        await store.declare([G, F])
+        unchanged = connection.total_changes - changes
+        await store.declare([F, dataclasses.replace(G, line=13)])
+        return unchanged, connection.total_changes - changes
+
+    unchanged, changed = stored(path, use)
+    assert unchanged == 0 < changed
+
+
+def test_what_model_files_declare_is_remembered_until_they_are_asked_again(path, make):
+    jax, own = Read("version", "jax", "0.10.2"), Read("file", "/p/b.py", "bb")
+    first, second = Discovered("a.py", (F,), (jax,)), Discovered("b.py", (G, H), (own, jax))
+
+    async def use(store):
+        await store.discovered(["a.py", "b.py"], [first, second])
+        both = await store.discoveries()
+        await store.prune(1)
+        pruned = await store.discoveries()
+        await store.discovered(["a.py", "b.py"], [dataclasses.replace(second, targets=())])
+        return both, pruned, await store.discoveries()
+
+    both, pruned, left = stored(path, use)
+    assert both == pruned == [first, second]
+    assert left == [dataclasses.replace(second, targets=())]
+
+
 def held(path):
     """What the table of reads holds, and who depends on what, as somebody with a SQLite shell would ask."""
     with closing(sqlite3.connect(path)) as connection:
@@ -205,7 +236,7 @@ def test_two_thousand_targets_stand_by_as_many_statements_as_two(path, make):
         await store.record(make.round(*(target.entry for target in many[:10]), verdict="diverged"))
         standings = await store.standings()
         assert [standing.target for standing in standings] == many
-        assert [standing.judgement.verdict for standing in standings] == ["diverged"] * 10 + ["agree"] * 1_990
+        assert [standing.verdict for standing in standings] == ["diverged"] * 10 + ["agree"] * 1_990
         assert all(standing.reads[0].name == f"/p/{standing.target.entry}" for standing in standings)
         assert (len(standings[0].cohort), len(standings[-1].cohort)) == (10, 2_000)
         return few, await statements(store)

@@ -8,6 +8,7 @@ look stable.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import json
 import os
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-PAIR = ("reference", "challenger")
+USUAL = ("reference", "challenger")
 """The zygotes of a round's schedules."""
 _CHALLENGER_SEED, _USUAL_SEED = 2, 1
 _LINE_LIMIT = 1 << 28  # bytes; a build's report names every kernel
@@ -77,7 +78,9 @@ class Zygotes:
             str, asyncio.Future[tuple[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter]]
         ] = {}
         self._numbers = itertools.count()
-        self._starting = asyncio.Lock()
+        self._starting: dict[str, asyncio.Lock] = {}
+        self._coming: dict[str, asyncio.Task[_Zygote]] = {}
+        """Zygotes that are being started though nobody needs them yet."""
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -104,8 +107,8 @@ class Zygotes:
         log = self._scratch / f"{name}.log"
         arrival = self._expect(name)
         if self._fork:
-            async with self._starting:
-                parent = await self._parent(zygote)
+            self._bring_along(zygote)
+            parent = await self._zygote(zygote)
             ended = parent.children[name] = asyncio.get_running_loop().create_future()
             await self._tell(parent, do="fork", name=name, log=str(log), affinity=affinity)
 
@@ -147,6 +150,10 @@ class Zygotes:
 
     async def stop(self, *, but: Collection[str] = ()) -> None:
         """End all zygotes, and with them their workers; those named in `but` go on."""
+        coming = [task for name, task in self._coming.items() if name not in but]
+        for task in coming:
+            task.cancel()
+        await asyncio.gather(*coming, return_exceptions=True)
         zygotes = [zygote for name, zygote in self._zygotes.items() if name not in but]
         self._zygotes = {name: zygote for name, zygote in self._zygotes.items() if name in but}
         for zygote in zygotes:
@@ -164,28 +171,16 @@ class Zygotes:
     async def start(self, names: Collection[str], *, alone: Callable[[], bool]) -> None:
         """Have these zygotes ready, where they may be `alone` no others; their imports of JAX overlap."""
         if self._fork:
-            async with self._starting:
-                if alone():
-                    await self.stop(but=names)
-                await self._together(names)
+            if alone():
+                await self.stop(but=names)
+            # Not a bare gather: of one that fails, the others would go on by themselves.
+            for outcome in await asyncio.gather(*map(self._zygote, names), return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
 
     def pids(self) -> list[int]:
         """The zygotes' process ids."""
         return [zygote.process.pid for zygote in self._zygotes.values()]
-
-    async def _parent(self, name: str) -> _Zygote:
-        """The zygote of that name. Whoever needs one of the usual two will need the other as well, and both
-        imports of JAX together take hardly longer than one.
-        """
-        if name in PAIR and self._running(name) is None:
-            await self._together(PAIR)
-        return await self._zygote(name)
-
-    async def _together(self, names: Collection[str]) -> None:
-        # What one of them can't do, the other will hardly do, but it is not left half started.
-        for outcome in await asyncio.gather(*map(self._zygote, names), return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
 
     def _running(self, name: str) -> _Zygote | None:
         known = self._zygotes.get(name)
@@ -193,14 +188,29 @@ class Zygotes:
             return None
         return known if known.process.returncode is None else None
 
+    def _bring_along(self, name: str) -> None:
+        """Whoever builds on one of the usual zygotes will build on the other, and both imports of JAX take
+        hardly longer than one. What keeps the other from starting is told when it is needed.
+        """
+        for other in USUAL if name in USUAL else ():
+            if other != name and self._running(other) is None and other not in self._coming:
+                task = self._coming[other] = asyncio.create_task(self._zygote(other))
+                task.add_done_callback(functools.partial(self._came, other))
+
+    def _came(self, name: str, task: asyncio.Task[_Zygote]) -> None:
+        self._coming.pop(name, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.info("zygote not brought along", zygote=name, error=str(error))
+
     async def _zygote(self, name: str) -> _Zygote:
-        known = self._running(name)
-        if known is not None:
-            return known
-        zygote, reader = await self._start(name)
-        self._zygotes[name] = zygote
-        self._background(_listen(zygote, reader))
-        return zygote
+        async with self._starting.setdefault(name, asyncio.Lock()):
+            known = self._running(name)
+            if known is not None:
+                return known
+            zygote, reader = await self._start(name)
+            self._zygotes[name] = zygote
+            self._background(_listen(zygote, reader))
+            return zygote
 
     async def _start(self, name: str) -> tuple[_Zygote, asyncio.StreamReader]:
         """A zygote that has imported JAX, and what it will say. Raises SetupError where it could not."""

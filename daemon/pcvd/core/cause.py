@@ -155,6 +155,19 @@ def deciding(findings: Mapping[str, Finding], stage: str) -> str | None:
     return max(flips, key=lambda name: findings[name].rate, default=None)
 
 
+def is_plain(findings: Mapping[str, Finding], stage: str, untried: Collection[str]) -> bool:
+    """Whether none of the `untried` variations could be named the cause instead of the one that decides: that
+    has flipped each build, nothing changed has flipped none (or decides itself), and it goes before them all.
+    """
+    decided, order = deciding(findings, stage), precedence(stage)
+    unchanged = findings.get(PROCESS.name)
+    if decided not in ALL or unchanged is None or not unchanged.builds:
+        return False
+    if any(order.index(name) < order.index(decided) for name in untried):
+        return False
+    return findings[decided].rate == 1.0 and (decided == PROCESS.name or not unchanged.differs)
+
+
 def is_settled(findings: Mapping[str, Finding], stage: str) -> bool:
     """Whether the builds are enough to say that what decides is the cause: all differ with it and none
     without, each tried twice, or more do than chance would have it.

@@ -42,6 +42,8 @@ class Tally:
         return next((equal for equal in range(1, limit + 1) if self.coincidence(equal) < at_most), None)
 
     def pays(self, at_most: float, limit: int) -> bool:
-        """Whether one comparison more, should it differ, would spare more than one of those `needed`."""
-        now, then = (one.needed(at_most, limit) or limit + 1 for one in (self, self.plus(differs=True)))
-        return now - then > 1
+        """Whether one comparison more, should it differ, would spare more than one of those `needed`, or make
+        their number less than `limit` at all.
+        """
+        now, then = (one.needed(at_most, limit) for one in (self, self.plus(differs=True)))
+        return then is not None and (now is None or now - then > 1)

@@ -34,8 +34,8 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """The daemon remembers these verdicts; `declaring` are the model files that may declare targets now, of
-    which it is known what those in `declared` declare.
+    """The daemon remembers these verdicts; `declaring` are the model files that may declare targets now.
+    `declared` is what is known already of who declares what.
     """
 
     known: tuple[Known, ...]

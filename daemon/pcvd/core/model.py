@@ -410,6 +410,6 @@ class Judgement:
     """How the kernels compare that the target was cut into; None where it was not."""
 
     @property
-    def built(self) -> tuple[str, ...]:
+    def schedules(self) -> tuple[str, ...]:
         """The schedules that it rests on."""
         return tuple(self.evidence.get("schedules") or ())

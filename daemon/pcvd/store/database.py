@@ -56,7 +56,9 @@ _MIGRATIONS = {
         """,
     ),
 }
-"""What leads from each earlier version to the next; what is only named is made as the schema has it."""
+"""What leads from each earlier version to the next. What is only named is made as the schema has it now:
+whoever changes that in a later version writes out here what it was.
+"""
 
 _PATIENCE_S = 30.0  # how long to wait for another process's transaction
 _OLDEST = (3, 37)  # STRICT tables came with it

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pcvd.core.errors import StoreError
 from pcvd.core.model import Read
 from pcvd.store.codec import decode, encode, name_column, name_of
 
@@ -25,7 +26,7 @@ async def replace(connection: aiosqlite.Connection, found: Mapping[int, tuple[Re
     """Record what the builds of each target (by row number) read, instead of what stood there."""
     await connection.executemany(
         "INSERT OR REPLACE INTO readers (target, reads) VALUES (?, ?)",
-        list((await listed(connection, found)).items()),
+        list((await enlist(connection, found)).items()),
     )
 
 
@@ -35,12 +36,12 @@ async def select(connection: aiosqlite.Connection, targets: Iterable[int]) -> di
         "SELECT target, reads FROM readers WHERE target IN (SELECT value FROM json_each(?))",
         (encode(list(targets)),),
     )
-    return await of(connection, {int(target): str(column) for target, column in lists})
+    return await look_up(connection, {int(target): str(column) for target, column in lists})
 
 
-async def listed(connection: aiosqlite.Connection, found: Mapping[K, tuple[Read, ...]]) -> dict[K, str]:
-    """The reads of each reader as a column: the list of their row numbers, by kind and name. What is new gets
-    a row; of several reads of one name, the last counts.
+async def enlist(connection: aiosqlite.Connection, found: Mapping[K, tuple[Read, ...]]) -> dict[K, str]:
+    """Give each read that is new a row, and each reader a column: the list of its reads' row numbers, by kind
+    and name. Of several reads of one name, the last counts.
     """
     latest = {
         reader: {(read.kind, name_column(read.name)): read.digest for read in reads}
@@ -54,7 +55,7 @@ async def listed(connection: aiosqlite.Connection, found: Mapping[K, tuple[Read,
     }
 
 
-async def of(connection: aiosqlite.Connection, lists: Mapping[K, str]) -> dict[K, tuple[Read, ...]]:
+async def look_up(connection: aiosqlite.Connection, lists: Mapping[K, str]) -> dict[K, tuple[Read, ...]]:
     """The reads that such columns list. What several have alike is one object."""
     read = {reader: decode(column, list[int]) for reader, column in lists.items()}
     rows = await connection.execute_fetchall(
@@ -62,7 +63,13 @@ async def of(connection: aiosqlite.Connection, lists: Mapping[K, str]) -> dict[K
         (encode(list({number for numbers in read.values() for number in numbers})),),
     )
     held = {number: Read(kind, name_of(name), digest) for number, kind, name, digest in rows}
-    return {reader: tuple([held[number] for number in numbers]) for reader, numbers in read.items()}
+    try:
+        return {reader: tuple([held[number] for number in numbers]) for reader, numbers in read.items()}
+    except KeyError as error:  # no foreign key reaches into a list
+        raise StoreError(
+            f"the store lists read {error}, which it does not hold",
+            hint="move .pcv/pcv.sqlite away: verdicts will be rebuilt",
+        ) from None
 
 
 async def prune(connection: aiosqlite.Connection) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pcvd.core.model import Judgement
-from pcvd.store.codec import decode
-
 if TYPE_CHECKING:
-    from pcvd.core.model import Read, Run, TargetSpec
+    from pcvd.core.model import Judgement, Read, Run, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Standing:
     verdict: str
     said: str
     """The judgement as JSON: thousands are told on at a start, and hardly one is looked into."""
-    built: tuple[str, ...]
+    schedules: tuple[str, ...]
     """The schedules that the verdict rests on."""
     checked_at: str
     reads: tuple[Read, ...]
@@ -53,11 +50,6 @@ class Standing:
     differed: tuple[str, ...] = ()
     grave: bool = False
     """It differed there at a stage that was not tolerated."""
-
-    @property
-    def judgement(self) -> Judgement:
-        """The whole judgement."""
-        return decode(self.said, Judgement)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,9 @@ async def referenced(connection: aiosqlite.Connection, keep: int) -> set[str]:
 
 
 async def prune(connection: aiosqlite.Connection, keep: int) -> int:
-    """Remove the builds that are evidence no more, and runs left empty; how many builds went."""
+    """Remove the builds that are evidence no more, runs left empty, and reads that nothing rests on; how many
+    builds went.
+    """
     await _choose(connection, keep)
     gone = await connection.execute(
         """

@@ -36,12 +36,12 @@ CREATE TABLE readers ( -- What a target's builds read in the last round that rec
 ) STRICT;
 
 CREATE TABLE discoveries ( -- What a model file declared when it was imported to be asked, where that went well.
-    file    ANY NOT NULL PRIMARY KEY, -- relative to the root; a BLOB where it is not UTF-8
+    file    TEXT NOT NULL PRIMARY KEY, -- relative to the root
     targets TEXT NOT NULL, -- JSON list of objects: its targets
     reads   TEXT NOT NULL  -- JSON list: row numbers of what it read meanwhile, and of what builds rest on
 ) STRICT;
 
-CREATE VIEW dependencies (target, kind, name, digest) AS -- The same, read by read.
+CREATE VIEW dependencies (target, kind, name, digest) AS -- What targets read, read by read.
     SELECT readers.target, reads.kind, reads.name, reads.digest
     FROM readers, json_each(readers.reads) AS listed JOIN reads ON reads.id = listed.value;
 

@@ -59,6 +59,9 @@ class Store:
     async def declare(self, active: Sequence[TargetSpec]) -> None:
         """Make `active` the active targets. Those that are gone become inactive, their history stays."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        async with self._database.transaction("DEFERRED") as connection:
+            if await targets.stand(connection, active):
+                return
         async with self._database.transaction("IMMEDIATE") as connection:
             await targets.declare(connection, active, now)
 
@@ -120,6 +123,8 @@ class Store:
             return await retention.referenced(connection, keep)
 
     async def prune(self, keep: int) -> int:
-        """Remove the builds whose digests `referenced(keep)` leaves out; how many went. Verdicts stay."""
+        """Remove the builds whose digests `referenced(keep)` leaves out, and reads that nothing rests on any
+        more; how many builds went. Verdicts stay.
+        """
         async with self._database.transaction("IMMEDIATE") as connection:
             return await retention.prune(connection, keep)

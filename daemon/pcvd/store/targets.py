@@ -18,13 +18,7 @@ _ARGS: Any = tuple[str, ...] | str | None
 
 
 async def declare(connection: aiosqlite.Connection, targets: Sequence[TargetSpec], now: str) -> None:
-    """Make `targets` the active ones. Those that are gone become inactive and keep their history. Where they
-    are the active ones already, nothing is written.
-    """
-    rows = dict.fromkeys(row(one.entry, encode(one.args), one.file, one.line) for one in targets)
-    active = "SELECT entry, args, file, line FROM targets WHERE active = 1"
-    if {tuple(one) for one in await connection.execute_fetchall(active)} == rows.keys():
-        return
+    """Make `targets` the active ones. Those that are gone become inactive and keep their history."""
     await connection.execute("UPDATE targets SET active = 0 WHERE active = 1")
     await connection.executemany(
         """
@@ -34,8 +28,18 @@ async def declare(connection: aiosqlite.Connection, targets: Sequence[TargetSpec
             args = excluded.args, file = excluded.file, line = excluded.line,
             active = 1, last_seen = excluded.last_seen
         """,
-        ((*one, now, now) for one in rows),
+        ((*one, now, now) for one in _rows(targets)),
     )
+
+
+async def stand(connection: aiosqlite.Connection, targets: Sequence[TargetSpec]) -> bool:
+    """Whether just these are the active ones already, declared alike."""
+    active = "SELECT entry, args, file, line FROM targets WHERE active = 1"
+    return {tuple(one) for one in await connection.execute_fetchall(active)} == set(_rows(targets))
+
+
+def _rows(targets: Sequence[TargetSpec]) -> list[tuple[object, ...]]:
+    return [row(one.entry, encode(one.args), one.file, one.line) for one in targets]
 
 
 async def ids(connection: aiosqlite.Connection, entries: Iterable[str], now: str) -> dict[str, int]:

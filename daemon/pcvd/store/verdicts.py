@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Schedule(msgspec.Struct):
-    pass
+    """Nothing of it matters but that it is there: unlike msgspec.Raw, msgspec.convert can make it too."""
 
 
 class _Evidence(msgspec.Struct):
@@ -45,7 +45,7 @@ _PAGE = """
 
 async def standings(connection: aiosqlite.Connection, after: str, most: int) -> list[Standing]:
     """The last verdict of the active targets that have one, by entry: of those behind `after`, at most `most`
-    (-1: all). Four statements for any number.
+    (-1: all). As many statements for any number.
     """
     page = row(after, most)
     latest = await connection.execute_fetchall(
@@ -97,7 +97,7 @@ def _standings(
                 target=targets.spec(entry, args, file, line),
                 verdict=verdict,
                 said=detail,
-                built=tuple(decode(detail, _Gist).evidence.schedules),
+                schedules=tuple(decode(detail, _Gist).evidence.schedules),
                 checked_at=checked_at,
                 reads=read.get(target, ()),
                 environment=environment,

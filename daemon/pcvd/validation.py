@@ -1,0 +1,157 @@
+"""Validation: a round over a cohort, what became of verdicts that stood, and what is recorded of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pcvd.clock import utc_now
+from pcvd.core import events
+from pcvd.core.model import source_key
+from pcvd.core.succession import (
+    accumulate,
+    confirmed,
+    inherit,
+    is_partial,
+    puzzling,
+    settle,
+    soaked,
+    strengthened,
+)
+from pcvd.finished import Explanation, Finished
+from pcvd.glance import Glance
+from pcvd.round import Rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pcvd.core.model import Judgement, Read, TargetSpec
+    from pcvd.jury import Outcome
+    from pcvd.means import Means
+    from pcvd.store import RoundRecord, VerdictRecord
+
+log = structlog.get_logger()
+
+
+class Validation:
+    """Carries out one order to validate."""
+
+    def __init__(self, means: Means, *, alone: Callable[[], bool]) -> None:
+        """`alone`: whether nothing else was built meanwhile, so that times can be compared."""
+        self._settings, self._store = means.settings, means.store
+        self._premises, self._alone = means.premises, alone
+        self._surroundings = (means.builders, means.settings, means.files, means.blobs, utc_now)
+
+    async def hold(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Finished:
+        """Judge `cohort`. Raises SetupError where no worker can be had, StoreError."""
+        outcome = await self._judge(order, cohort)
+        owed = dict(order.owed)
+        settled = [(one, settle(one, owed.get(one.target, ()))) for one in outcome.record.judgements]
+        provisional = frozenset(after.target for before, after in settled if after is not before)
+        record = replace(outcome.record, judgements=tuple(after for _, after in settled))
+        if order.soak is not None:
+            record, counted = await self._weighed(record, soaked)
+            return replace(await self._conclude(record, whole=True), explanations=counted)
+        if order.aside:
+            record, counted = await self._weighed(record, strengthened)
+            finished = await self._conclude(record, outcome, provisional, whole=order.whole)
+            return replace(finished, explanations=counted)
+        return await self._conclude(await self._succeed(record), outcome, provisional, whole=order.whole)
+
+    async def _judge(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Outcome:
+        if order.whole:
+            rounds = Rounds(*self._surroundings, soak=order.soak, alone=self._alone)
+            return await rounds.hold(cohort, order.why, self._premises)
+        standing = {spec.entry: await self._standing(spec.entry) for spec in cohort}
+        known = {entry: one.judgement for entry, one in standing.items() if one is not None}
+        return await Glance(*self._surroundings).hold(cohort, order.why, self._premises, known)
+
+    async def _standing(self, entry: str) -> VerdictRecord | None:
+        return next(iter(await self._store.verdicts(entry, 1)), None)
+
+    async def _conclude(
+        self,
+        record: RoundRecord,
+        outcome: Outcome | None = None,
+        provisional: frozenset[str] = frozenset(),
+        *,
+        whole: bool,
+    ) -> Finished:
+        """Record a round, where it judged anything, and tell of it."""
+        number = None
+        if record.judgements:
+            number = await self._store.record(record)
+        changed = outcome.changed if outcome is not None else ()
+        for judgement in (*record.judgements, *changed):
+            log.info("judged", target=judgement.target, verdict=judgement.verdict, reason=judgement.reason)
+        judged = tuple(
+            events.Judged(
+                one.target,
+                one.verdict,
+                _files_of(record.reads[one.target]) if one.target in record.reads else None,
+                puzzling(one),
+                # A whole round beside a slow order says nothing of speed, and has judged all the same.
+                partial=(not whole and not record.alone)
+                or is_partial(one.verdict, one.schedules, self._settings.schedules),
+                provisional=one.target in provisional,
+            )
+            for one in record.judgements
+        )
+        kept = await self._confirm(outcome) if outcome is not None else {}
+        ended = events.Ended(
+            judged,
+            outcome.again if outcome is not None else (),
+            (*(one.target for one in changed), *(outcome.moved if outcome is not None else ())),
+            round=number,
+            confirmed=tuple(events.Confirmed(entry, _files_of(reads)) for entry, (_, reads) in kept.items()),
+        )
+        standing = tuple(judgement for judgement, _ in kept.values())
+        return Finished((ended,), {"workers": (), "store": ()}, record, changed, standing)
+
+    async def _confirm(self, outcome: Outcome) -> dict[str, tuple[Judgement, tuple[Read, ...]]]:
+        """Write down that verdicts stand over other sources."""
+        kept = {}
+        for entry, reads in outcome.confirmed.items():
+            standing = await self._standing(entry)
+            if standing is not None:
+                kept[entry] = confirmed(standing.judgement, source_key(reads)), reads
+                log.info("confirmed", target=entry, verdict=standing.judgement.verdict)
+        if kept:
+            await self._store.confirm(kept, utc_now())
+        return kept
+
+    async def _succeed(self, record: RoundRecord) -> RoundRecord:
+        """`record`, with what earlier rounds over the same sources have found out already."""
+        judgements = []
+        for judgement in record.judgements:
+            last = await self._store.verdicts(judgement.target, 1)
+            earlier = last[0].judgement if last else None
+            known = inherit(judgement, earlier) if earlier else judgement
+            judgements.append(accumulate(known, earlier))
+        return replace(record, judgements=tuple(judgements))
+
+    async def _weighed(
+        self, record: RoundRecord, weigh: Callable[[Judgement, Judgement], Judgement | None]
+    ) -> tuple[RoundRecord, tuple[Explanation, ...]]:
+        """What of a round that nobody asked for is to be recorded, by what `weigh` makes of the verdict that
+        stands and the one that was found; the rest only counts.
+        """
+        recorded, counted = [], []
+        for found in record.judgements:
+            last = await self._standing(found.target)
+            stands = weigh(last.judgement, found) if last is not None else found
+            if stands is None:
+                continue
+            if last is not None and stands.stages is last.judgement.stages:  # it is the one that stood
+                counted.append(Explanation(last.round, (stands,)))
+            else:
+                recorded.append(stands)
+        # Of the others the reads stay as well: what was read now may be newer than their verdict.
+        reads = {one.target: record.reads[one.target] for one in recorded if one.target in record.reads}
+        return replace(record, judgements=tuple(recorded), reads=reads), tuple(counted)
+
+
+def _files_of(reads: Sequence[Read]) -> dict[str, str | None]:
+    return {read.name: read.digest for read in reads if read.kind == "file"}
