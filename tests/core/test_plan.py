@@ -728,10 +728,8 @@ def test_a_verdict_is_remembered_once():
 def test_what_the_settings_declare_has_the_last_word_over_what_a_file_is_known_to_declare():
     plan = Plan()
     stands = replace(known(A, fresh=True), spec=TargetSpec(A, ("f32[8]",)))
-    settings, file = (
-        Declared(specs(A, args=("f32[8]",))),
-        Declared(specs(A, B), "a.py", frozenset({"/p/a.py"})),
-    )
+    settings = Declared(specs(A, args=("f32[8]",)))
+    file = Declared(specs(A, B), "a.py", frozenset({"/p/a.py"}))
     assert plan.handle(Recovered((stands, known(B, fresh=True)), frozenset({"a.py"}), (settings, file))) == []
     assert states(plan) == {A: ("idle", True), B: ("idle", True)}
     assert plan.spec(A).args == ("f32[8]",)
