@@ -39,8 +39,14 @@ async def ask(means: Means, files: Sequence[str]) -> Finished:
 
 
 async def _write_down(means: Means, files: Sequence[str], found: Discovery) -> None:
-    """Only what was told, and rests on nothing that was saved meanwhile. Raises StoreError."""
-    told = [file for file in files if file not in found.problems]
+    """Only what was told, rests on nothing that was saved meanwhile, and on no program of which nobody knows
+    what it read. Raises StoreError.
+    """
+    told = [
+        file
+        for file in files
+        if file not in found.problems and not any(one.kind == "program" for one in found.reads.get(file, ()))
+    ]
     resolved, changed = await resolve(means.files, {file: means.path(file) for file in told}, found.reads)
     declared = [
         Discovered(

@@ -92,6 +92,13 @@ class Changes:
         self._told |= digests
         return [events.Saved(changes)] if changes else []
 
+    async def caught_up(self, plan: Plan, watch: Watch) -> list[events.Event]:
+        """What happened while nobody watched: to what was read, and to which model files there are."""
+        looked = await self.looked(plan)
+        there = frozenset(await asyncio.to_thread(watch.declaring))
+        come, gone = plan.unasked(there), plan.sources - there
+        return [*looked, events.Saved({}, come, gone)] if come or gone else looked
+
     def _path(self, file: str) -> str:
         return os.path.join(self._root, file)
 

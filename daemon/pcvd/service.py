@@ -333,7 +333,12 @@ class Service:
                 return await self._changes.looked(self._plan, unseen)
             case Watching(problem):
                 self._board.problem("watch", *([problem] if problem else []))
-                return await self._changes.looked(self._plan)
+                if problem is not None:
+                    return await self._changes.looked(self._plan)
+                found = await self._changes.caught_up(self._plan, self._watch)
+                for file in {file for one in found if isinstance(one, events.Saved) for file in one.gone}:
+                    self._board.problem(file)
+                return found
             case Finished():
                 self._note_leisure(taken)
                 await self._amend(taken.explanations)

@@ -75,9 +75,11 @@ class Watch:
         # watchfiles' own errors are RuntimeErrors; they come out of a task group of its own.
         except (OSError, RuntimeError, ExceptionGroup) as error:
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            limits = "raise fs.inotify.max_user_watches, or set `watch` and `ignore` in pcv.toml"
+            undecodable = "something there has a name that is not UTF-8: give it another one"
             raise SetupError(
                 f"cannot watch {', '.join(folders)}: {cause}",
-                hint="raise fs.inotify.max_user_watches, or set `watch` and `ignore` in pcv.toml",
+                hint=undecodable if "decode" in str(cause) else limits,
             ) from error
 
     def counts(self, path: str) -> bool:
@@ -106,12 +108,18 @@ class Watch:
         return sorted(found)
 
     def declaring_among(self, paths: Iterable[str]) -> frozenset[str]:
-        """Those of `paths` that are model files which may declare targets, relative to the root."""
-        return frozenset(
-            os.path.relpath(path, self._root)
-            for path in paths
-            if path.endswith(".py") and self._inside(path) and may_declare(path)
-        )
+        """The model files that may declare targets, relative to the root, among `paths` and below those of
+        them that are folders: of one that was moved here, the system tells nothing but its own name.
+        """
+        found: set[str] = set()
+        for path in paths:
+            if not self._inside(path):
+                continue
+            if path.endswith(".py") and os.path.isfile(path):
+                found.add(path)
+            elif os.path.isdir(path) and not os.path.islink(path) and self.counts(path):
+                found.update(self._python_files(path))
+        return frozenset(os.path.relpath(path, self._root) for path in found if may_declare(path))
 
     def _inside(self, path: str) -> bool:
         return any(path.startswith(folder + os.sep) for folder in self._folders)

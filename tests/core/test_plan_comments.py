@@ -252,3 +252,13 @@ def test_a_helper_of_a_declaration_may_be_commented(decorated):
     decorated.handle(Ended())
     assert decorated.idle
     assert decorated.handle(comment(LIB, "2", "3")) == [CONFIRMATION]
+
+
+def test_a_comment_in_what_a_model_file_imports_has_that_file_asked_again_for_its_lines():
+    plan = Plan(root="/p")
+    plan.handle(Saved({}, frozenset({"a.py"})))
+    plan.handle(Declared(specs(A), "a.py", frozenset({OWN, LIB})))
+    plan.handle(Ended())
+    plan.handle(Ended((Judged(A, "agree", {OWN: "1"}),)))
+    assert plan.idle
+    assert plan.handle(comment(LIB)) == [Discover(("a.py",), aside=True)]

@@ -114,3 +114,27 @@ def test_names_that_no_file_can_have_are_looked_at_by_nobody(project):
     project.plan.handle(Saved({str(project.model): "2"}))
     project.judge(project.model, *odd)
     assert set(odd[:2]) <= set(asyncio.run(project.changes.unseen(project.plan, project.watch)))
+
+
+def test_a_folder_that_was_moved_here_is_looked_through(project, tmp_path_factory):
+    async def play():
+        elsewhere = tmp_path_factory.mktemp("elsewhere").resolve()
+        (elsewhere / "deep").mkdir()
+        (elsewhere / "deep" / "more.py").write_text(MODEL)
+        (elsewhere / "plain.py").write_text("x = 1\n")
+        moved = project.root / "models"
+        elsewhere.rename(moved)
+        return await project.saved(moved)
+
+    assert asyncio.run(play()).declaring == {"models/deep/more.py"}
+
+
+def test_model_files_that_come_and_go_while_nobody_watches_are_found_out(project):
+    async def play():
+        assert await project.changes.caught_up(project.plan, project.watch) == []
+        (project.root / "more.py").write_text(MODEL)
+        project.model.unlink()
+        *_, event = await project.changes.caught_up(project.plan, project.watch)
+        return event
+
+    assert asyncio.run(play()) == Saved({}, frozenset({"more.py"}), frozenset({"m.py"}))

@@ -62,6 +62,11 @@ class Plan:
         return not (self._held.under_way or waiting)
 
     @property
+    def asking(self) -> list[str]:
+        """The model files that are being asked for their targets, or will be, while somebody may wait."""
+        return sorted({*self._held.census.due, *self._held.under_way.asked_for})
+
+    @property
     def discovering(self) -> bool:
         """Whether it is still to be found out which targets there are."""
         return bool(self._held.census) or self._held.under_way.discovering
@@ -127,6 +132,10 @@ class Plan:
     def sources(self) -> frozenset[str]:
         """The model files that were asked for their targets."""
         return self._held.census.files
+
+    def unasked(self, files: frozenset[str]) -> frozenset[str]:
+        """Those of `files` that were not asked for their targets, and are not about to be."""
+        return files - self._held.census.known - self._held.under_way.asked
 
     @property
     def sound(self) -> frozenset[str]:

@@ -38,12 +38,14 @@ def take_in(held: Held, event: Saved) -> list[Running]:
 
 
 def _ask_again(held: Held, event: Saved) -> None:
-    """Which model files are to be asked for their targets: later, where it is for the lines alone."""
+    """Which model files are to be asked for their targets: later, where only the lines of what they read are
+    others.
+    """
     edited = event.changes.keys() - event.cosmetic.keys()
     asking = {source for path in edited for source in held.census.read.readers(path)}
-    same = {held.roster.shown(path) for path in event.cosmetic}.intersection(held.census.read.who)
+    same = {source for path in event.cosmetic for source in held.census.read.readers(path)} - asking
     held.census.ask(sorted(asking | (event.declaring - same)), held.number)
-    held.aside.revisit(sorted((event.declaring & same) - asking), held.number)
+    held.aside.revisit(sorted(same), held.number)
 
 
 def _believed(held: Held, path: str, event: Saved) -> list[str]:
