@@ -62,9 +62,10 @@ def test_it_is_imported_once_for_all_workers(shops, installed, tmp_path):
     log = tmp_path / "log"
     installed(f"open({str(log)!r}, 'a').write('imported ')")
     _, ahead = shops
-    ahead.built(SPEC)
-    ahead.built(SPEC)
-    assert log.read_text(encoding="utf-8") == "imported "
+    for _ in range(3):
+        ahead.built(SPEC)
+    # Once in each of the usual zygotes: that of the challengers is brought along.
+    assert 1 <= len(log.read_text(encoding="utf-8").split()) <= 2
 
 
 @pytest.mark.parametrize(
