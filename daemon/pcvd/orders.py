@@ -21,7 +21,6 @@ from pcvd.core.succession import varied
 from pcvd.core.variation import named
 from pcvd.finished import Explanation, Finished
 from pcvd.investigation import Investigation
-from pcvd.means import Supply
 from pcvd.validation import Validation
 
 if TYPE_CHECKING:
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
     from pcvd.core.model import Run, TargetSpec
-    from pcvd.files import Files
-    from pcvd.means import Means, OpenBuilders
-    from pcvd.premises import Premises
+    from pcvd.means import Means, Supply
     from pcvd.store import Store
 
 log = structlog.get_logger()
@@ -51,17 +48,8 @@ _TIDY_EVERY = 16
 class Orders:
     """Carries out orders, one that others wait for and a few that drag on. Use under `async with`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        blobs: Blobs,
-        files: Files,
-        premises: Premises,
-        open_builders: OpenBuilders,
-    ) -> None:
-        self._supply = Supply(settings, store, blobs, files, premises, open_builders)
-        self._store, self._blobs = store, blobs
+    def __init__(self, supply: Supply, store: Store, blobs: Blobs) -> None:
+        self._supply, self._store, self._blobs = supply, store, blobs
         self._recorded = 0
         self._under_way: dict[int, asyncio.Task[Finished]] = {}
         self._abandoned: set[int] = set()

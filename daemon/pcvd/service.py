@@ -29,6 +29,7 @@ from pcvd.desk import MOST_LISTED, Desk
 from pcvd.files import Files
 from pcvd.finished import Explanation, Finished
 from pcvd.leisure import Errand, Leisure, machine_is_idle
+from pcvd.means import Supply
 from pcvd.orders import Orders
 from pcvd.pace import Pace
 from pcvd.premises import Premises
@@ -89,7 +90,9 @@ class Service:
         self._plan = Plan(eager=eager, root=settings.root)
         self._board = Board(settings.root)
         self._premises = Premises()
-        self._orders = Orders(settings, store, blobs, self._files, self._premises, open_builders)
+        self._orders = Orders(
+            Supply(settings, store, blobs, self._files, self._premises, open_builders), store, blobs
+        )
         self._watch = self._settings.watch()
         self._pulse: Pulse[Happening] = Pulse()
         self._post = self._pulse.post
@@ -279,7 +282,6 @@ class Service:
         settings = self._settings.current
         environment = worker_environment(settings.env, settings.platform)
         known: list[Known] = []
-        digests: dict[str, str | None] = {}
         async with asyncio.TaskGroup() as group, aclosing(self._pages()) as pages:
             declaring = group.create_task(asyncio.to_thread(self._watch.declaring))
             present, page = await asyncio.gather(self._present(), anext(pages, None))
@@ -292,7 +294,7 @@ class Service:
                 )
                 self._board.recall(notes)
                 known += found
-                digests = held | digests  # what was held against a file first: a save since then is news
+                self._changes.know(held)
                 page = await anext(pages, None)
         files = frozenset(declaring.result())
         discoveries = {one.file: one for one in await self._store.discoveries()}
@@ -300,9 +302,9 @@ class Service:
             await self._store.discovered(gone, ())
         there = [one for file, one in discoveries.items() if file not in gone]
         declared, held = await recovery.declared(there, present, environment, self._files)
-        digests = held | digests
+        # After those of the verdicts, which it leaves as they are: a save since then is news.
+        self._changes.know(held)
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
-        self._changes.know(digests)
         # What the settings name comes first: a model file that names it as well has not the last word.
         return [events.Recovered(tuple(known), files, (events.Declared(self._settings.targets), *declared))]
 

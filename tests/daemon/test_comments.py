@@ -38,12 +38,8 @@ FILES = {"pcv.toml": SETTINGS, "plain.py": PLAIN, "lines.py": LINES, "quoting.py
 
 
 @pytest.fixture(scope="module")
-def project(new_project, fresh):
-    made = new_project(FILES)
-    made.start()
-    fresh(made)
-    yield made
-    made.end()
+def files():
+    return FILES
 
 
 def target(document, name):

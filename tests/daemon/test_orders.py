@@ -13,6 +13,7 @@ from pcvd.core import events
 from pcvd.core.errors import SetupError
 from pcvd.core.model import TargetSpec
 from pcvd.files import Files
+from pcvd.means import Supply
 from pcvd.orders import Orders
 from pcvd.premises import Premises
 from pcvd.store import Store
@@ -35,9 +36,8 @@ def carried(workshop, tmp_path):
                 await store.declare([SPEC])
                 files = Files()
                 opened = opening or open_builders
-                async with Orders(
-                    workshop.settings, store, workshop.blobs, files, Premises(), opened
-                ) as carrying:
+                supply = Supply(workshop.settings, store, workshop.blobs, files, Premises(), opened)
+                async with Orders(supply, store, workshop.blobs) as carrying:
                     done = [await carrying.carry_out(order, cohort) for order, cohort in orders]
                     if meanwhile is not None:
                         await meanwhile(carrying)

@@ -47,12 +47,8 @@ TARGETS = {"shaped.py:model", "plain.py:model", "optional.py:first"}
 
 
 @pytest.fixture(scope="module")
-def project(new_project, fresh):
-    made = new_project(FILES)
-    made.start()
-    fresh(made)
-    yield made
-    made.end()
+def files():
+    return FILES
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pcvd.core.model import Judgement, TargetSpec
 from pcvd.core.schedule import SERIAL
 from pcvd.core.variation import soaking
 from pcvd.files import Files
+from pcvd.means import Supply
 from pcvd.orders import Orders
 from pcvd.premises import Premises
 from pcvd.store import Store
@@ -58,9 +59,8 @@ def soaked(workshop, tmp_path):
             async with Store.open(str(tmp_path / "pcv.sqlite")) as store:
                 await store.declare(specs)
                 settings = replace(workshop.settings, schedules=("serial", "threads:2"))
-                async with Orders(
-                    settings, store, workshop.blobs, Files(), Premises(), open_builders
-                ) as orders:
+                supply = Supply(settings, store, workshop.blobs, Files(), Premises(), open_builders)
+                async with Orders(supply, store, workshop.blobs) as orders:
                     for number in (None, *range(1, soaks + 1)):
                         order = events.Validate(entries, "soak" if number else "new", soak=number, whole=True)
                         done = await orders.carry_out(order, specs)

@@ -34,11 +34,6 @@ class Census:
         return frozenset(self.read.who)
 
     @property
-    def due(self) -> frozenset[str]:
-        """Those that are to be asked now."""
-        return frozenset(self._due)
-
-    @property
     def known(self) -> frozenset[str]:
         """Those that were asked, or are to be."""
         return self.files | self._due.keys() | self._postponed.keys()

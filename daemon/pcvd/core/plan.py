@@ -62,11 +62,6 @@ class Plan:
         return not (self._held.under_way or waiting)
 
     @property
-    def asking(self) -> list[str]:
-        """The model files that are being asked for their targets, or will be, while somebody may wait."""
-        return sorted({*self._held.census.due, *self._held.under_way.asked_for})
-
-    @property
     def discovering(self) -> bool:
         """Whether it is still to be found out which targets there are."""
         return bool(self._held.census) or self._held.under_way.discovering

@@ -92,12 +92,6 @@ class UnderWay:
         asking = (one.order for one in self if isinstance(one.order, Discover))
         return frozenset(file for order in asking for file in order.files)
 
-    @property
-    def asked_for(self) -> frozenset[str]:
-        """Those of them of which somebody may wait for the answer."""
-        asking = (one.order for one in self if isinstance(one.order, Discover) and not one.aside)
-        return frozenset(file for order in asking for file in order.files)
-
     def discoveries(self, number: int | None) -> list[Running]:
         """The discovery of that number; without a number, all of them."""
         return [one for one in self if isinstance(one.order, Discover) and number in {None, one.order.number}]

@@ -209,14 +209,14 @@ def _path(given: Any, dir_fd: int | None = None) -> str | None:
         if dir_fd is not None and not os.path.isabs(path):
             folder = _path_of(dir_fd)
             return None if folder is None else _plain(os.path.join(folder, path))
-        return _plain(os.path.abspath(path) if os.pardir not in path else os.path.join(os.getcwd(), path))
+        return _plain(path)
     except (TypeError, ValueError, OSError):  # OSError: the working directory is gone
         return None
 
 
 def _plain(path: str) -> str:
-    """`path` without detours. Behind a link, `..` leads somewhere else than the text says."""
-    return os.path.realpath(path) if os.pardir in path.split(os.sep) else os.path.normpath(path)
+    """`path` from the root, without detours. Behind a link, `..` leads somewhere else than the text says."""
+    return os.path.realpath(path) if os.pardir in path.split(os.sep) else os.path.abspath(path)
 
 
 def _path_of(descriptor: Any) -> str | None:
