@@ -29,8 +29,11 @@ async def ask(means: Means, files: Sequence[str]) -> Finished:
     for file in files:
         targets = tuple(target for target in found.targets if target.path == file)
         reads = {read.name for read in found.reads.get(file, ()) if read.kind in {"file", "absent"}}
-        reads.add(means.path(file))
-        declared.append(events.Declared(targets, file, frozenset(reads), broken=file in found.problems))
+        own = means.path(file)
+        reads.add(own)
+        seen = next((read.digest for read in found.reads.get(file, ()) if read.name == own), None)
+        broken = file in found.problems
+        declared.append(events.Declared(targets, file, frozenset(reads), seen, broken=broken))
     return Finished(
         (*declared, events.Ended()),
         {**problems, "workers": ()},

@@ -115,7 +115,14 @@ class Changes:
         self._told |= digests
         declaring = await asyncio.to_thread(watch.declaring_among, paths)
         # The watcher may speak of what a glimpse has seen already.
-        same = {file for file in plan.sound if (path := self._path(file)) in digests and path not in changes}
+        # But what a build has seen before the watcher spoke, the file was not asked about yet.
+        same = {
+            file
+            for file in plan.sound
+            if (path := self._path(file)) in digests
+            and path not in changes
+            and plan.seen(file) in {None, digests[path]}
+        }
         declaring -= same
         gone = {
             file

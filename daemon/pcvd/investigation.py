@@ -24,7 +24,7 @@ from pcvd.core.errors import SetupError
 from pcvd.core.evidence import canonical_digest
 from pcvd.core.model import STAGES, TRACED
 from pcvd.core.schedule import CONTROL, SERIAL, parse
-from pcvd.core.variation import ALL, BETWEEN, HASH_SEED, LAYOUT, PROCESS, Manner, hindrance, probes
+from pcvd.core.variation import ALL, BETWEEN, HASH_SEED, LAYOUT, ORDER, PROCESS, Manner, hindrance, probes
 from pcvd.localisation import Rebuilds, Scene, locate
 
 if TYPE_CHECKING:
@@ -217,11 +217,14 @@ class Investigation:
             repeated = True
 
     def _ahead(self, cases: Sequence[_Case]) -> list[Variation]:
-        """What the round itself has not tried, the likeliest cause first."""
+        """What the round itself has not tried: nothing but the process, and the order, which no challenger
+        has in common with the reference; then the likeliest cause first.
+        """
         order = cause.precedence(min((case.stage for case in cases), key=STAGES.index))
         untried = (one for one in BETWEEN if any(one.name not in case.findings for case in cases))
         return sorted(
-            (one for one in untried if self._hindrance(one) is None), key=lambda one: order.index(one.name)
+            (one for one in untried if self._hindrance(one) is None),
+            key=lambda one: (one not in {PROCESS, ORDER}, order.index(one.name)),
         )
 
     async def _try(self, cases: Sequence[_Case], variations: Sequence[Variation]) -> None:

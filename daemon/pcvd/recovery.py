@@ -68,6 +68,7 @@ async def declared(
     premises: Sequence[Read],
     environment: Mapping[str, str],
     files: Files,
+    root: str,
 ) -> tuple[tuple[Declared, ...], dict[str, str | None]]:
     """What model files declare, of those of which nothing has changed since they were asked; and the present
     digests of what that rests on. The parameters are those of `known`.
@@ -76,11 +77,12 @@ async def declared(
     digests, broken = await _broken([one.reads for one in discoveries], present, environment, files)
     # Without premises it can't be found out what holds.
     standing = [one for one in discoveries if broken.isdisjoint(map(id, one.reads))] if premises else []
-    told = tuple(
-        Declared(one.targets, one.file, frozenset(read.name for read in one.reads if read.kind == "file"))
-        for one in standing
-    )
-    return told, digests
+    told = []
+    for one in standing:
+        held = {read.name: read.digest for read in one.reads if read.kind == "file"}
+        seen = held.get(f"{root.rstrip('/')}/{one.file}")
+        told.append(Declared(one.targets, one.file, frozenset(held), seen))
+    return tuple(told), digests
 
 
 async def _broken(

@@ -301,7 +301,7 @@ class Service:
         if gone := discoveries.keys() - files:
             await self._store.discovered(gone, ())
         there = [one for file, one in discoveries.items() if file not in gone]
-        declared, held = await recovery.declared(there, present, environment, self._files)
+        declared, held = await recovery.declared(there, present, environment, self._files, settings.root)
         # After those of the verdicts, which it leaves as they are: a save since then is news.
         self._changes.know(held)
         log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))

@@ -138,3 +138,18 @@ def test_model_files_that_come_and_go_while_nobody_watches_are_found_out(project
         return event
 
     assert asyncio.run(play()) == Saved({}, frozenset({"more.py"}), frozenset({"m.py"}))
+
+
+def test_a_save_that_a_build_saw_before_the_watcher_spoke_has_the_file_asked_all_the_same(project):
+    async def play():
+        asked = project.files.digest(str(project.model))
+        project.plan.handle(
+            Declared((TargetSpec(ENTRY),), "m.py", frozenset({str(project.model)}), seen=asked)
+        )
+        assert await project.saved(project.model) is None
+        project.model.write_text(MODEL + MODEL.replace("def f", "def g"))
+        project.changes = Changes(str(project.root), project.files)
+        project.judge(project.model)
+        return await project.saved(project.model)
+
+    assert asyncio.run(play()) == Saved({}, frozenset({"m.py"}))

@@ -346,7 +346,9 @@ def answer():
         yield
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(steps=steps, pauses=st.lists(st.integers(0, 6), min_size=1, max_size=8))
 def test_what_an_edited_project_comes_to_is_what_a_check_from_scratch_says(fake_in, steps, pauses):
     root = Path(tempfile.mkdtemp(prefix="pcv-engine-")).resolve()

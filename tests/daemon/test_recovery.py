@@ -98,7 +98,9 @@ def declared(tmp_path):
             Discovered("m.py", (TargetSpec("m.py:f"),), (own, absent, *PREMISES, *reads)),
             Discovered("n.py", (TargetSpec("n.py:g"),), (absent, *PREMISES)),
         ]
-        told, digests = asyncio.run(recovery.declared(found, premises, {"COLOR": "red"}, Files()))
+        told, digests = asyncio.run(
+            recovery.declared(found, premises, {"COLOR": "red"}, Files(), str(tmp_path))
+        )
         assert all(digests.keys() >= one.reads for one in told)
         return {one.source: [spec.entry for spec in one.targets] for one in told}
 

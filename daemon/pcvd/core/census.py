@@ -19,6 +19,8 @@ class Census:
     def __init__(self) -> None:
         self.read = Dependencies()
         """What was read when each was asked."""
+        self.seen: dict[str, str | None] = {}
+        """The digest of each that was asked, as it was then."""
         self._broken: set[str] = set()
         self._due: dict[str, int] = {}
         """Those to be asked, and the number of the event behind that."""
@@ -58,6 +60,7 @@ class Census:
         if event.source is None:
             return
         self.read.put(event.source, dict.fromkeys(event.reads))
+        self.seen[event.source] = event.seen
         if event.broken:
             self._broken.add(event.source)
         else:
@@ -66,6 +69,7 @@ class Census:
     def drop(self, file: str) -> None:
         """A file is no more."""
         self.read.drop(file)
+        self.seen.pop(file, None)
         self._broken.discard(file)
         self._due.pop(file, None)
 

@@ -53,6 +53,8 @@ class Declared:
     source: str | None = None
     reads: frozenset[str] = frozenset()
     """Paths that the discovery depended on: when one changes, `source` is asked again."""
+    seen: str | None = None
+    """The digest of `source` itself as it was imported; None where that is not known."""
     broken: bool = False
     """`source` could not be imported: what it declared before still exists, and will fail with the reason."""
     order: int | None = None

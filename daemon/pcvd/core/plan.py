@@ -137,6 +137,10 @@ class Plan:
         """Those of `sources` that told."""
         return self.sources - self._held.census.broken
 
+    def seen(self, file: str) -> str | None:
+        """The digest of a model file as it was when it was asked; None where that is not known."""
+        return self._held.census.seen.get(file)
+
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
         """All targets that exist, in the order of their declaration."""
