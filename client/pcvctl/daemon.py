@@ -28,16 +28,18 @@ class Daemon:
         """The status JSON as it stands, without waiting for anything."""
         return _object(self._ask("GET", "/v1/status", None, timeout))
 
-    def itself(self) -> dict[str, Any]:
-        """What the status JSON says of the daemon, without its thousands of targets."""
-        daemon = _object(self._ask("GET", "/v1/status?most=1", None)).get("daemon")
+    def itself(self, timeout: float = door.ANSWER_S) -> dict[str, Any]:
+        """What the status JSON says of the daemon, without its thousands of targets. It answers once it has
+        recalled what it knows of them.
+        """
+        daemon = _object(self._ask("GET", "/v1/status?most=1", None, timeout)).get("daemon")
         if not isinstance(daemon, dict):
             raise DoorError("the daemon says nothing of itself", "run `pcvctl restart`")
         return daemon
 
-    def pid(self) -> int | None:
+    def pid(self, timeout: float = door.ANSWER_S) -> int | None:
         """The daemon's process id, or None where it does not say."""
-        pid = self.itself().get("pid")
+        pid = self.itself(timeout).get("pid")
         return pid if isinstance(pid, int) else None
 
     def recheck(self, targets: list[str]) -> int:

@@ -32,7 +32,8 @@ def exit_code(status: object) -> int:
         isinstance(target, dict) and target.get("verdict") in ("diverged", "unstable") for target in targets
     ):
         return DIFFERENT
-    known = status.get("schema") == SCHEMA and status.get("problems") == []
+    # A model file that is still to be imported may declare targets of which nothing is known.
+    known = status.get("schema") == SCHEMA and status.get("problems") == [] and not status.get("asking")
     return AGREED if known and targets and all(_settled(target) for target in targets) else OPEN
 
 

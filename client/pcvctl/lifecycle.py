@@ -23,6 +23,7 @@ STOP_S = 30.0
 """How long a daemon may take to end its workers and let go of its lock."""
 
 _POLL_S = 0.02
+_LAST_WORDS_S = 2.0
 _KEEPS = "pcv keeps its records in the folder .pcv of the project, which must be one that it can write to"
 _LAST_LINES = 20
 
@@ -167,9 +168,15 @@ def _answering(daemon: Daemon, process: subprocess.Popen[bytes], timeout: float)
     deadline = time.monotonic() + timeout
     while process.poll() is None:
         try:
-            return daemon.pid() or process.pid
+            return daemon.pid(max(_POLL_S, deadline - time.monotonic())) or process.pid
         except door.NoDaemon:
             pass
+        except door.DoorError:
+            # One that ends as it starts has said why; what it breaks off says less.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_LAST_WORDS_S)
+            if process.poll() is None:
+                raise
         if time.monotonic() > deadline:
             raise Trouble(
                 f"the daemon did not answer within {timeout:g} s and was ended",

@@ -72,6 +72,7 @@ def stale(status: dict[str, Any]) -> dict[str, Any]:
         **status,
         "daemon": {"pid": None, "state": "down", "version": version, "uptime_s": 0.0},
         "summary": summary(targets),
+        "asking": [],
         "targets": targets,
     }
 

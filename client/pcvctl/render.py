@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pcvctl import findings, standing, table
 from pcvctl.standing import VERDICTS, Standing
 from pcvctl.table import BOLD, DIM, YELLOW, Column
-from pcvctl.values import duration, figure, items, mapping, moment, number, text
+from pcvctl.values import duration, figure, items, mapping, moment, number, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,9 @@ _FINDING = "No targets yet: it is being found out which there are."
 
 _UNTIMED = ("serial", "control")
 """Schedules without a speed-up: the measure itself, and the same once more."""
+
+_MOST_ASKED = 3
+"""So many model files that are being imported are named."""
 
 _TINY_S = 1.0
 """Builds that take less one after another are too short for their speed-up to be more than noise."""
@@ -193,6 +196,8 @@ def _foot(
         times = "\N{MULTIPLICATION SIGN}" if unicode else "x"
         each = ", ".join(f"{name} {value:.2f}{times}" for name, value in speed.items())
         yield f"speed-up over serial: {each}", DIM
+    if asking := [table.clean(file) for file in texts(status.get("asking"))]:
+        yield _asking(asking), YELLOW
     if daemon := mapping(status.get("daemon")):
         yield _daemon(daemon, now, stale=any(target.get("fresh") is not True for target in targets))
 
@@ -208,6 +213,11 @@ def _speed(status: dict[str, Any], targets: list[dict[str, Any]]) -> dict[str, f
         for name, value in mapping(status.get("speed")).items()
         if number(value) is not None and name not in _UNTIMED
     }
+
+
+def _asking(files: list[str]) -> str:
+    more = f" and {len(files) - _MOST_ASKED} more" if len(files) > _MOST_ASKED else ""
+    return f"importing, to see which targets there are: {', '.join(files[:_MOST_ASKED])}{more}"
 
 
 def _daemon(daemon: dict[str, Any], now: float | None, *, stale: bool) -> tuple[str, str]:

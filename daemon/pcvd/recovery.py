@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pcvd.core import looks
-from pcvd.core.events import Declared, Known
+from pcvd.core.events import Declared, Investigate, Known
 from pcvd.core.succession import is_partial
 
 if TYPE_CHECKING:
@@ -57,10 +57,17 @@ async def known(
             stale(standing),
             grave=standing.grave,
             partial=is_partial(standing.verdict, standing.schedules, schedules),
+            unexplained=_unexplained(standing),
         )
         for standing in standings
     )
     return remembered, digests
+
+
+def _unexplained(standing: Standing) -> Investigate | None:
+    if standing.unexplained is None:
+        return None
+    return Investigate(standing.cohort, (standing.target.entry,), standing.unexplained)
 
 
 async def declared(

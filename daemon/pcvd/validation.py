@@ -57,7 +57,8 @@ class Validation:
         if order.aside:
             record, counted = await self._weighed(record, strengthened)
             finished = await self._conclude(record, outcome, provisional, whole=order.whole)
-            return replace(finished, explanations=counted)
+            # Of whom it could not judge, a verdict stands: not to be replaced by the reason for having none.
+            return replace(finished, explanations=counted, changed=())
         return await self._conclude(await self._succeed(record), outcome, provisional, whole=order.whole)
 
     async def _judge(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Outcome:

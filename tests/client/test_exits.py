@@ -42,6 +42,12 @@ def test_a_problem_keeps_agreement_open(status, target):
     assert exits.exit_code(status(target(), problems=[problem])) == 3
 
 
+def test_a_model_file_that_is_still_to_be_imported_keeps_agreement_open(status, target):
+    assert exits.exit_code(status(target(), asking=["models/new.py"])) == 3
+    assert exits.exit_code(status(target(verdict="unstable"), asking=["models/new.py"])) == 1
+    assert exits.exit_code(status(target(), asking=[])) == 0
+
+
 def test_a_round_that_compared_nothing_is_no_agreement(status, target):
     alone = {"rounds": 1, "schedules": {"serial": {"builds": 1}}}
     assert exits.exit_code(status(target(evidence=alone))) == 3

@@ -231,6 +231,14 @@ def test_while_targets_are_looked_for_nobody_is_asked_to_declare_any(status):
     assert "it is being found out which there are" in render(status(daemon=busy), now=NOW)
 
 
+def test_model_files_that_are_being_imported_are_named(status, target):
+    shown = render(status(target(), asking=["models/a.py", "b\x1b.py"]), now=NOW)
+    assert "importing, to see which targets there are: models/a.py, b\\x1b.py\n" in shown
+    shown = render(status(target(), asking=[f"{name}.py" for name in "abcde"]), now=NOW)
+    assert "a.py, b.py, c.py and 2 more\n" in shown
+    assert "importing" not in render(status(target(), asking=[]), now=NOW)
+
+
 def test_on_a_narrow_terminal_names_and_verdicts_are_left(status, target):
     lines = render(status(target("a.py:f", first_stage="object")), now=NOW, width=24).splitlines()
     assert lines[:2] == ["   target  verdict", "=  a.py:f  agree"]

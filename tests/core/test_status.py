@@ -40,6 +40,7 @@ def test_the_head_of_an_empty_project():
             "stale": 0,
         },
         "problems": [],
+        "asking": [],
         "speed": {"threads:2": 1.9, "control": None},
         "environment": {"jax": "0.10.2"},
     }  # fmt: skip

@@ -121,6 +121,21 @@ def test_the_exit_code_is_what_the_document_amounts_to():
             assert status.exit_code == exit_code(scene.status().plain())
 
 
+def test_while_a_model_file_is_to_be_asked_nobody_knows_whether_all_agree():
+    scene = Scene("m.py:a")
+    scene.judge()
+    (discover,) = scene.plan.handle(Saved({}, frozenset({"new.py"})))
+    assert discover == Discover(("new.py",))
+    for status in (scene.status(), scene.brief(1), scene.status("new.py:b", "m.py:a")):
+        assert (status.head["asking"], status.exit_code) == (["new.py"], 3)
+        assert exit_code(status.plain()) == 3
+    # What it declares is no question to a target of another file.
+    assert (scene.status("m.py:a").head["asking"], scene.status("m.py:a").exit_code) == ([], 0)
+    scene.handle(Declared((), "new.py", frozenset({"/p/new.py"})))
+    scene.handle(Ended())
+    assert (scene.status().head["asking"], scene.status().exit_code) == ([], 0)
+
+
 def test_of_many_targets_those_are_listed_that_there_is_something_to_say_of():
     scene = Scene(*(f"m:{number}" for number in range(30)))
     scene.judge(**{"3": "equivalent", "7": "diverged", "9": "inconclusive"})

@@ -8,7 +8,10 @@ import math
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from pcvd.core.model import Judgement, Read, TargetSpec, digest
+from pcvd.core.succession import puzzling
 from pcvd.store import Discovered, Standing, Store
 from pcvd.store.codec import decode, encode, said
 
@@ -63,9 +66,34 @@ def test_a_standing_holds_all_that_was_recorded_also_after_reopening(path, make)
         cohort=("a.py:f", "b.py:g"),
         differed=("a.py:f", "b.py:g"),
         grave=True,
+        unexplained=1,
     )
     assert stored(path, Store.standings) == [expected]
     assert decode(expected.said, Judgement) == judgement
+
+
+@pytest.mark.parametrize(
+    ("cause", "unexplained"),
+    [
+        (None, False),
+        ({"kind": "schedule"}, True),
+        ({"kind": "process", "evidence": []}, True),
+        ({"kind": "order", "evidence": [{"variation": "order"}]}, False),
+        ({"kind": "run"}, False),
+    ],
+)
+def test_a_difference_that_nobody_has_explained_is_remembered(cause, unexplained, path, make):
+    judgement = Judgement(F.entry, "diverged", cause=cause)
+
+    async def use(store):
+        await store.declare([F])
+        await store.record(make.round(F.entry))
+        number = await store.record(dataclasses.replace(make.round(F.entry), judgements=(judgement,)))
+        return number, (await store.standings())[0].unexplained
+
+    number, found = stored(path, use)
+    assert found == (number if unexplained else None)
+    assert unexplained is puzzling(judgement)
 
 
 def test_only_the_last_verdict_stands(path, make):

@@ -64,6 +64,14 @@ FILES = {
                 pass
             return late(x)
     """,
+    "reading/setting.py": """
+        import os
+
+        def model(x):
+            os.environ.setdefault("SET_HERE", "1")
+            os.environ["HOME"] = "/elsewhere"
+            return x + len(dict(os.environ)["SET_HERE"]) + len(os.environb[b"HOME"]) * 0
+    """,
     "reading/fourth.py": """
         def model(x):
             return x
@@ -141,6 +149,13 @@ def test_a_target_that_came_second_read_the_shared_modules_too(shop, carried):
     found = shop.reads(carried, "reading/second.py:model")
     assert found["file"] == {"reading/second.py", *NET}
     assert "NET_KIND" in found["env"]  # looked up by a module that was imported long before
+
+
+def test_variables_count_as_they_were_before_the_process_set_them(shop):
+    spec = TargetSpec("reading/setting.py:model", ("f32[4]",))
+    read = {read.name: read.digest for read in shop.build(spec).reads[spec.entry] if read.kind == "env"}
+    assert read["SET_HERE"] is None
+    assert read["HOME"] == hashlib.sha256(os.environb[b"HOME"]).hexdigest()
 
 
 def test_what_is_imported_opened_or_looked_for_while_tracing_counts(shop, carried):
@@ -286,7 +301,7 @@ def test_a_thread_that_goes_on_reading_disturbs_nobody():
 
     def read_on():
         for number in range(3000):
-            ledger.variable(ledger.current, f"V{number}", "x")
+            ledger.variable(ledger.current, f"V{number}")
             ledger.depends(ledger.current, f"module {number}")
 
     thread = threading.Thread(target=read_on)

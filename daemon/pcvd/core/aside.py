@@ -58,7 +58,11 @@ class Aside:
     # -- what differs --------------------------------------------------------------------------------
 
     def puzzle(self, order: Investigate) -> None:
-        """Something to look into, after what came before."""
+        """Something to look into, after what came before; together with what else the same round found."""
+        for place, other in enumerate(self._puzzles):
+            if order.round is not None and replace(other, entries=order.entries) == order:
+                self._puzzles[place] = replace(other, entries=(*other.entries, *order.entries))
+                return
         self._puzzles.append(order)
 
     def puzzled(self, entries: Iterable[str] | None, under_way: Iterable[Order]) -> bool:

@@ -31,6 +31,11 @@ class Census:
         return bool(self._due)
 
     @property
+    def due(self) -> frozenset[str]:
+        """Those that are to be asked now."""
+        return frozenset(self._due)
+
+    @property
     def files(self) -> frozenset[str]:
         """Those that were asked."""
         return frozenset(self.read.who)

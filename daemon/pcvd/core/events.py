@@ -30,6 +30,8 @@ class Known:
     grave: bool = False
     partial: bool = False
     """It rests on fewer schedules than the settings name."""
+    unexplained: Investigate | None = None
+    """It differs, and this is still to be found out about it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pcvd.core.aside import Aside
@@ -14,7 +14,7 @@ from pcvd.core.wishes import Wish, Wishes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pcvd.core.events import Declared
+    from pcvd.core.events import Declared, Known
 
 MOST_TRIES = 3
 """How often a target is built again because its files changed meanwhile, when no further save asks for it;
@@ -59,8 +59,15 @@ class Held:
         for entry, why, known in self.roster.declare(event):
             if why:
                 self.want((entry,), why)
-            elif known is not None and known.partial:
-                self.unfinished[entry] = self.number
+            elif known is not None:
+                self._go_on(entry, known)
+
+    def _go_on(self, entry: str, known: Known) -> None:
+        """What an earlier life had still to do about a verdict that stands."""
+        if known.partial:
+            self.unfinished[entry] = self.number
+        elif known.unexplained is not None and self.eager:
+            self.aside.puzzle(replace(known.unexplained, by=self.number))
 
     def want(self, entries: Iterable[str], why: str) -> None:
         """Have them built for a reason that no file tells, so whatever is under way was begun too early."""

@@ -64,7 +64,12 @@ class Plan:
     @property
     def discovering(self) -> bool:
         """Whether it is still to be found out which targets there are."""
-        return bool(self._held.census) or self._held.under_way.discovering
+        return bool(self.asking)
+
+    @property
+    def asking(self) -> frozenset[str]:
+        """The model files that are still to tell which targets they declare."""
+        return self._held.census.due | self._held.under_way.awaited
 
     @property
     def paths(self) -> frozenset[str]:

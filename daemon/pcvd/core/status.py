@@ -95,14 +95,18 @@ def head(
     problems: Sequence[Problem],
     speed: Mapping[str, float | None],
     environment: Mapping[str, Any],
+    asking: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The status as plain values, but for its targets."""
+    """The status as plain values, but for its targets. `asking` are the model files that are still to tell
+    which targets they declare.
+    """
     return {
         "schema": SCHEMA,
         "root": root,
         "daemon": asdict(daemon),
         "summary": dict(summary),
         "problems": [asdict(problem) for problem in problems],
+        "asking": list(asking),
         "speed": dict(speed),
         "environment": dict(environment),
     }

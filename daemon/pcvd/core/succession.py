@@ -33,7 +33,12 @@ def puzzling(judgement: Judgement) -> bool:
     for a kernel that alone differs there are no variations.
     """
     cause = judgement.cause
-    return cause is not None and not (cause.get("evidence") or cause["kind"] in {"run", CAUSE})
+    return cause is not None and is_open(cause["kind"], cause.get("evidence", ()))
+
+
+def is_open(kind: str, evidence: Collection[object]) -> bool:
+    """Whether a cause of that kind, with that evidence, is still to be found out."""
+    return not evidence and kind not in {"run", CAUSE}
 
 
 def inherit(judgement: Judgement, earlier: Judgement) -> Judgement:

@@ -82,15 +82,18 @@ class UnderWay:
         return iter(tuple(self._running.values()))
 
     @property
-    def discovering(self) -> bool:
-        """Whether one of them finds out which targets there are."""
-        return any(isinstance(one.order, Discover) and not one.aside for one in self._running.values())
-
-    @property
     def asked(self) -> frozenset[str]:
         """The model files that are being asked for their targets."""
+        return self._asked(aside=True) | self.awaited
+
+    @property
+    def awaited(self) -> frozenset[str]:
+        """Those of them of which it is not known what they will tell."""
+        return self._asked(aside=False)
+
+    def _asked(self, *, aside: bool) -> frozenset[str]:
         asking = (one.order for one in self if isinstance(one.order, Discover))
-        return frozenset(file for order in asking for file in order.files)
+        return frozenset(file for order in asking if order.aside is aside for file in order.files)
 
     def discoveries(self, number: int | None) -> list[Running]:
         """The discovery of that number; without a number, all of them."""

@@ -50,6 +50,8 @@ class Standing:
     differed: tuple[str, ...] = ()
     grave: bool = False
     """It differed there at a stage that was not tolerated."""
+    unexplained: int | None = None
+    """The number of its round, where it differs and nobody has looked into why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pcvd.core.model import Judgement
+from pcvd.core.succession import is_open
 from pcvd.jsontext import clean
 from pcvd.store import reads, targets
 from pcvd.store.codec import decode, row, strings
@@ -21,18 +22,28 @@ if TYPE_CHECKING:
     from pcvd.core.model import Read
 
 
-class _Schedule(msgspec.Struct):
+class _There(msgspec.Struct):
     """Nothing of it matters but that it is there: unlike msgspec.Raw, msgspec.convert can make it too."""
 
 
 class _Evidence(msgspec.Struct):
-    schedules: dict[str, _Schedule] = {}
+    schedules: dict[str, _There] = {}
+
+
+class _Cause(msgspec.Struct):
+    kind: str
+    evidence: list[_There] = []
 
 
 class _Gist(msgspec.Struct):
     """What has to be known of a judgement before anybody asks for it: the rest is passed over."""
 
     evidence: _Evidence
+    cause: _Cause | None = None
+
+    @property
+    def puzzling(self) -> bool:
+        return self.cause is not None and is_open(self.cause.kind, self.cause.evidence)
 
 
 _PAGE = """
@@ -92,18 +103,20 @@ def _standings(
     found = []
     for target, entry, args, file, line, number, verdict, detail, checked_at in latest:
         cohort, environment = held[number]
+        gist = decode(detail, _Gist)
         found.append(
             Standing(
                 target=targets.spec(entry, args, file, line),
                 verdict=verdict,
                 said=detail,
-                schedules=tuple(decode(detail, _Gist).evidence.schedules),
+                schedules=tuple(gist.evidence.schedules),
                 checked_at=checked_at,
                 reads=read.get(target, ()),
                 environment=environment,
                 cohort=cohort,
                 differed=strings(differed[target][0]) if target in differed else (),
                 grave=target in differed and differed[target][1] != "equivalent",
+                unexplained=number if gist.puzzling else None,
             )
         )
     return found

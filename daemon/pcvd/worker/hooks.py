@@ -160,27 +160,21 @@ class Hooks:
         return fork_exec
 
     def wrap_environment(self) -> None:
-        """Hear of every variable looked up in `os.environ`.
+        """Hear of every variable looked up in `os.environ` or `os.environb`.
 
-        The mapping keeps its identity (`from os import environ` may have happened long ago); it only gets a
-        class whose look-up tells.
+        The mappings keep their identity (`from os import environ` may have happened long ago); they only get
+        a class whose look-up tells.
         """
         plain, ledger = type(os.environ), self._ledger
 
         class NotingEnviron(plain):  # type: ignore[misc, valid-type]
-            def __getitem__(self, key: str) -> str:
+            def __getitem__(self, key: Any) -> Any:
                 owner = ledger.current
-                try:
-                    value: str = plain.__getitem__(self, key)
-                except KeyError:
-                    if owner is not None and isinstance(key, str):
-                        ledger.variable(owner, key, None)
-                    raise
-                if owner is not None:
-                    ledger.variable(owner, key, value)
-                return value
+                if owner is not None and isinstance(key, str | bytes):
+                    ledger.variable(owner, os.fsdecode(key))
+                return plain.__getitem__(self, key)
 
-        os.environ.__class__ = NotingEnviron
+        os.environ.__class__ = os.environb.__class__ = NotingEnviron
 
 
 def _replace(name: str, noting: Callable[..., Any]) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pcv
 from pcvd.core import looks
 from pcvd.core.model import Read
-from pcvd.worker import hooks
+from pcvd.worker import given, hooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -160,10 +160,12 @@ class Ledger:
         if self.within(path):
             self._book(owner, Read("absent", path))
 
-    def variable(self, owner: str, name: str, value: str | None) -> None:
-        """An environment variable was looked up; only the digest of its value is kept."""
+    def variable(self, owner: str, name: str) -> None:
+        """An environment variable was looked up; only the digest of its value is kept. That is the one which
+        this process was given: what JAX or the model itself has set since is nothing that may change outside.
+        """
         if name not in _OWN_VARIABLES:
-            data = None if value is None else value.encode(errors="surrogateescape")
+            data = given.VARIABLES.get(os.fsencode(name))
             self._note(owner, Read("env", name, None if data is None else hashlib.sha256(data).hexdigest()))
 
     def ran(self, owner: str, program: str) -> None:

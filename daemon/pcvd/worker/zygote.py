@@ -20,7 +20,10 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pcvd.worker import descendants
+from pcvd.worker import (
+    descendants,
+    given,  # noqa: F401 - before JAX sets variables
+)
 from pcvd.worker.line import Line
 
 if TYPE_CHECKING:
