@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from pcv_config import places
-from pcvd import recovery
 from pcvd.barrier import Barrier
-from pcvd.board import Board, notes_of
-from pcvd.builders.zygotes import worker_environment
+from pcvd.board import Board
 from pcvd.changes import Changed, Changes, Look
 from pcvd.clock import utc_now
 from pcvd.core import events, looks
@@ -34,18 +31,18 @@ from pcvd.orders import Orders
 from pcvd.pace import Pace
 from pcvd.premises import Premises
 from pcvd.pulse import Pulse
+from pcvd.recall import Recall
 from pcvd.reload import LiveSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
-    from pcvd.core.events import Known
     from pcvd.core.model import TargetSpec
     from pcvd.means import OpenBuilders
     from pcvd.status import Status
-    from pcvd.store import Standing, Store
+    from pcvd.store import Store
 
 log = structlog.get_logger()
 
@@ -53,8 +50,6 @@ _WATCH_AGAIN_S = 5.0
 """After a failure of the watcher, this long until it is tried again."""
 _LONG_S = 10.0
 """An order that is under way for longer than this does not keep others from being carried out."""
-_PAGE = 200
-"""So many verdicts are recalled at a time: of ten thousand at once the memory would never be given back."""
 _POLL_S = 1.0
 """How often files are looked at that targets read from outside the watched folders."""
 
@@ -127,8 +122,7 @@ class Service:
             watcher = group.create_task(self._listen()) if watching else None
             if watching:
                 group.create_task(self._poll())
-            for event in await self._recover():
-                self._handle(event, group)
+            self._handle(await self._recover(), group)
             if watching:
                 group.create_task(self._changes.learn())
             self._pulse.ready = True
@@ -156,6 +150,8 @@ class Service:
             self._board.problem("store", Problem.of(error))
 
     def _handle(self, event: events.Event, group: asyncio.TaskGroup) -> None:
+        for file in event.gone if isinstance(event, events.Saved) else ():
+            self._board.problem(file)
         for order in self._plan.handle(event):
             cohort: list[TargetSpec] = []
             match order:
@@ -277,46 +273,12 @@ class Service:
 
     # -- from what happened to what it means -------------------------------------------------------
 
-    async def _recover(self) -> list[events.Event]:
+    async def _recover(self) -> events.Event:
         """What is remembered, what is declared, and which files may declare more."""
-        settings = self._settings.current
-        environment = worker_environment(settings.env, settings.platform)
-        known: list[Known] = []
-        async with asyncio.TaskGroup() as group, aclosing(self._pages()) as pages:
-            declaring = group.create_task(asyncio.to_thread(self._watch.declaring))
-            present, page = await asyncio.gather(self._present(), anext(pages, None))
-            while page:
-                notes, (found, held) = await asyncio.gather(
-                    asyncio.to_thread(notes_of, page),
-                    recovery.known(
-                        page, present, environment, self._files, settings.root, settings.schedules
-                    ),
-                )
-                self._board.recall(notes)
-                known += found
-                self._changes.know(held)
-                page = await anext(pages, None)
-        files = frozenset(declaring.result())
-        discoveries = {one.file: one for one in await self._store.discoveries()}
-        if gone := discoveries.keys() - files:
-            await self._store.discovered(gone, ())
-        there = [one for file, one in discoveries.items() if file not in gone]
-        declared, held = await recovery.declared(there, present, environment, self._files, settings.root)
-        # After those of the verdicts, which it leaves as they are: a save since then is news.
-        self._changes.know(held)
-        log.info("recovered", targets=len(known), fresh=sum(one.stale is None for one in known))
-        # What the settings name comes first: a model file that names it as well has not the last word.
-        return [events.Recovered(tuple(known), files, (events.Declared(self._settings.targets), *declared))]
-
-    async def _pages(self) -> AsyncGenerator[list[Standing]]:
-        """What is remembered, some verdicts at a time; SQLite is at work on the next ones meanwhile."""
-        upcoming = asyncio.create_task(self._store.standings("", _PAGE))
-        try:
-            while page := await upcoming:
-                upcoming = asyncio.create_task(self._store.standings(page[-1].target.entry, _PAGE))
-                yield page
-        finally:
-            upcoming.cancel()
+        recall = Recall(self._store, self._files, self._board, self._changes)
+        return await recall.recall(
+            self._settings.current, self._settings.targets, self._watch, self._present()
+        )
 
     async def _present(self) -> tuple[Read, ...]:
         """What all builds rest on now; nothing where that can't be found out, which is told."""
@@ -337,10 +299,7 @@ class Service:
                 self._board.problem("watch", *([problem] if problem else []))
                 if problem is not None:
                     return await self._changes.looked(self._plan)
-                found = await self._changes.caught_up(self._plan, self._watch)
-                for file in {file for one in found if isinstance(one, events.Saved) for file in one.gone}:
-                    self._board.problem(file)
-                return found
+                return await self._changes.caught_up(self._plan, self._watch)
             case Finished():
                 self._note_leisure(taken)
                 await self._amend(taken.explanations)
@@ -383,8 +342,6 @@ class Service:
         saved = await self._changes.saved(paths, self._plan, self._watch) if paths else None
         if saved is None:
             return []
-        for file in saved.gone:
-            self._board.problem(file)
         log.info("saved", files=sorted({*map(looks.path_of, saved.changes), *saved.declaring, *saved.gone}))
         return [saved]
 

@@ -298,8 +298,7 @@ async def _affected(root: Path, entry: str) -> float:
     """Milliseconds from a watcher's word to the orders, in a service that knows all targets."""
     async with Store.open(places.state(str(root), "pcv.sqlite")) as store:
         service = app._service(app.load(str(root)), store, lambda _status, _brief: None)
-        for event in await service._recover():
-            service._plan.handle(event)
+        service._plan.handle(await service._recover())
         service.desk.brief(60)
         path = root / entry.partition(":")[0]
         path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
