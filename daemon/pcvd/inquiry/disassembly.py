@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import BinaryIO
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 10.0
 _LOOK_S = 0.05
 _LARGEST = 64 << 20  # bytes of text that are looked at
 
