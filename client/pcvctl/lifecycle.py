@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -90,7 +91,7 @@ def launch(root: str, timeout: float = START_S) -> tuple[int | None, bool]:
     """
     daemon = Daemon(root)
     try:
-        return daemon.pid(), False
+        return daemon.pid(timeout), False  # it may be recalling what it knows
     except door.NoDaemon:
         if not os.path.isdir(places.state(root)):
             require_settings(root)  # before anything is made
@@ -107,12 +108,10 @@ def launch(root: str, timeout: float = START_S) -> tuple[int | None, bool]:
         return pid, True
     try:
         # Somebody else's `pcvctl start` may have been quicker; then ours was refused, and all is well.
-        return daemon.pid(), False
+        return daemon.pid(timeout), False
     except door.NoDaemon:
         require_settings(root)  # with ten thousand targets that takes a while, so only now
-        raise Trouble(
-            f"the daemon ended as it started (exit code {process.returncode}):\n{_last(log)}"
-        ) from None
+        raise Trouble(f"the daemon {_how(process.returncode)} as it started:\n{_last(log)}") from None
 
 
 def halt(root: str, timeout: float = STOP_S) -> int | None:
@@ -122,7 +121,7 @@ def halt(root: str, timeout: float = STOP_S) -> int | None:
     """
     daemon = Daemon(root)
     try:
-        pid = daemon.pid()
+        pid = daemon.pid(timeout)
         daemon.stop()
     except door.NoDaemon:
         if lock.held(root):
@@ -175,7 +174,7 @@ def _answering(daemon: Daemon, process: subprocess.Popen[bytes], timeout: float)
             # One that ends as it starts has said why; what it breaks off says less.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_LAST_WORDS_S)
-            if process.poll() is None:
+            if process.poll() is None and time.monotonic() < deadline:
                 raise
         if time.monotonic() > deadline:
             raise Trouble(
@@ -185,6 +184,16 @@ def _answering(daemon: Daemon, process: subprocess.Popen[bytes], timeout: float)
             )
         time.sleep(_POLL_S)
     return None
+
+
+def _how(returncode: int) -> str:
+    if returncode >= 0:
+        return f"ended (exit code {returncode})"
+    try:
+        name = f" ({signal.Signals(-returncode).name})"
+    except ValueError:
+        name = ""
+    return f"was ended by signal {-returncode}{name}"
 
 
 def _last(log: str) -> str:

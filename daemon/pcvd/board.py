@@ -17,6 +17,7 @@ from pcv_config import places
 from pcvd import __version__, jsontext
 from pcvd.core.compare import DIVERGED, INCONCLUSIVE, UNSTABLE
 from pcvd.core.evidence import speed_up
+from pcvd.core.model import model_file
 from pcvd.core.status import Daemon, Standing, Tally, head, target, unchecked
 from pcvd.status import Status
 
@@ -163,15 +164,15 @@ class Board:
         # Until it is known which targets there are, those of an earlier life stand for themselves, as stale.
         remembered = tuple(spec.entry for spec in plan.remembered)
         wanted = tuple(dict.fromkeys(entries)) if entries else (*self._order, *remembered)
-        asking = plan.asking
-        if entries:
-            asking &= {entry.rpartition(":")[0] for entry in entries}
         if not entries and not remembered:
-            return self._status(plan, wanted, self._tally, asking, ready=ready)
-        also = set(remembered)
-        wanted = tuple(entry for entry in wanted if entry in self._listed or entry in also)
+            return self._status(plan, wanted, self._tally, ready=ready)
+        asking, also = plan.asked_for(entries), set(remembered)
+        wanted = tuple(
+            entry for entry in wanted if entry in self._listed or entry in also or model_file(entry) in asking
+        )
+        files = frozenset(map(model_file, wanted)) if entries else None
         tally = Tally(self._standing(entry) for entry in wanted)
-        return self._status(plan, wanted, tally, asking, ready=ready)
+        return self._status(plan, wanted, tally, files, ready=ready)
 
     def brief(self, plan: Plan, most: int, *, ready: bool) -> Status:
         """The status of all targets, of which those are listed that there is something to say of; all of them
@@ -182,7 +183,7 @@ class Board:
             whole = self.status(plan, ready=ready)
             return replace(whole, targets=whole.targets[:most], unshown=max(0, len(whole.targets) - most))
         loud = sorted(self._loud, key=lambda entry: _URGENCY.get(self._listed[entry].verdict, 0))[:most]
-        held = self._status(plan, loud, self._tally, plan.asking, ready=ready)
+        held = self._status(plan, loud, self._tally, ready=ready)
         unshown = len(self._loud) - len(loud)
         return replace(held, unlisted=len(self._order) - len(self._loud), unshown=unshown)
 
@@ -191,13 +192,23 @@ class Board:
         return self._listed.get(entry) or Standing(note.verdict, False, "queued", note.compared)
 
     def _status(
-        self, plan: Plan, entries: Sequence[str], tally: Tally, asking: frozenset[str], *, ready: bool
+        self,
+        plan: Plan,
+        entries: Sequence[str],
+        tally: Tally,
+        files: frozenset[str] | None = None,
+        *,
+        ready: bool,
     ) -> Status:
-        doubted = not plan.surveyed or bool(_DOUBTING & self._problems.keys())
+        """`files`: it is about targets of these alone, and what is open about others is no matter."""
+        asking = plan.asking if files is None else plan.asking & files
+        unknown = not plan.surveyed and (files is None or bool(asking))
+        doubted = unknown or bool(_DOUBTING & self._problems.keys())
         trouble = _DEGRADING & self._problems.keys()
         state = "busy" if not ready or not plan.idle else "degraded" if trouble else "idle"
         uptime_s = round(time.monotonic() - self._started, 3)
-        problems = [problem for about in sorted(self._problems) for problem in self._problems[about]]
+        wrong = [one for one in self._problems if files is None or one in _DEGRADING or one in files]
+        problems = [problem for about in sorted(wrong) for problem in self._problems[about]]
         # A model file that was not asked yet may declare targets of which nothing is known.
         differs, agrees = tally.amounts_to(known=not (doubted or problems or asking))
         return Status(

@@ -11,6 +11,7 @@ from pcvctl import names
 from pcvd.changes import Changed, Look
 from pcvd.core import events
 from pcvd.core.errors import UsageError
+from pcvd.core.model import model_file
 from pcvd.core.variation import named
 from pcvd.watch import may_declare
 
@@ -55,11 +56,13 @@ class Desk:
         self._changes, self._barrier, self._cut = changes, barrier, cut
 
     def status(self, entries: Sequence[str] = ()) -> Status:
-        """The status of `entries` or of all targets. Raises UsageError for unknown entries, and StoreGone
-        where what it would tell of is recorded no longer.
+        """The status of `entries` or of all targets. Raises UsageError for unknown entries, but for those
+        that a file may declare which is just being asked, and StoreGone where what it would tell of is
+        recorded no longer.
         """
         self._store.require()
-        self._check(entries)
+        asked = self._plan.asked_for(entries)
+        self._check([entry for entry in entries if model_file(entry) not in asked])
         return self._board.status(self._plan, ready=self._pulse.ready, entries=entries)
 
     def brief(self, most: int) -> Status:
@@ -166,8 +169,8 @@ class Desk:
                 raise UsageError(message, hint=hint)
 
     async def _may_exist(self, entry: str) -> bool:
-        file, _, _ = entry.rpartition(":")
-        return entry in self.entries or await asyncio.to_thread(may_declare, f"{self._root}/{file}")
+        path = f"{self._root}/{model_file(entry)}"
+        return entry in self.entries or await asyncio.to_thread(may_declare, path)
 
     async def _changed_since(self, version: int) -> None:
         await self._until(lambda: self._pulse.version != version)

@@ -308,8 +308,10 @@ class Service:
                     for reads in taken.record.reads.values():
                         self._changes.know({read.name: read.digest for read in reads if read.kind == "file"})
                 self._board.confirm(taken.confirmed, utc_now())
+                asked = {one.source for one in taken.events if isinstance(one, events.Declared)}
                 for about, problems in taken.problems.items():
-                    self._board.problem(about, *problems)
+                    if about not in asked or about in self._plan.sources:  # it may have gone meanwhile
+                        self._board.problem(about, *problems)
                 return list(taken.events)
             case _:
                 return [taken]

@@ -45,6 +45,8 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(places.socket_path(root))
 listener.listen()
+if mode == "mute":
+    signal.pause()
 while True:
     link, _ = listener.accept()
     request = link.recv(65536).decode()

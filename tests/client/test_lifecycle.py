@@ -43,6 +43,21 @@ def test_a_daemon_that_dies_at_the_start_is_quoted(pcvctl, standin, root):
     assert Path(places.state(root, "start.log")).read_text() == "pcvd: pcv.toml:3: unknown key\n"
 
 
+def test_a_daemon_that_is_killed_at_the_start_names_the_signal(root, monkeypatch):
+    monkeypatch.setattr(lifecycle.child, "pcvd", lambda *_: ["sh", "-c", "echo starting; kill -9 $$"])
+    with pytest.raises(Trouble, match=r"was ended by signal 9 \(SIGKILL\) as it started:\n  starting"):
+        lifecycle.launch(root)
+
+
+def test_one_that_listens_and_never_answers_is_ended(root, standin, monkeypatch):
+    monkeypatch.setenv("STANDIN", "mute")
+    with pytest.raises(Trouble, match="did not answer within 3 s and was ended") as caught:
+        lifecycle.launch(root, timeout=3)
+    assert caught.value.code == 6
+    with pytest.raises(ProcessLookupError):
+        os.kill(standin("serve")["pid"], 0)
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
 def test_a_read_only_project_says_so(pcvctl, standin, root):
     Path(root).chmod(0o500)

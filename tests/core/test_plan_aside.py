@@ -224,6 +224,22 @@ def test_what_was_strengthened_under_other_arguments_is_stale():
     assert not plan.fresh(A)
 
 
+def test_who_could_not_be_strengthened_through_a_neighbour_is_strengthened_without_it():
+    plan = Plan()
+    plan.handle(Declared(specs(A, B, C)))
+    assert plan.handle(partly(A, B, C)) == [Validate((A, B, C), "whole", whole=True, aside=True)]
+    (after,) = plan.handle(Ended((judged(B, "inconclusive"),), again=(A, C)))
+    assert after == Validate((A, C), "whole", whole=True, aside=True)
+    assert states(plan) == {A: ("idle", True), B: ("idle", True), C: ("idle", True)}
+    assert plan.unfinished((A,))
+    # One that breaks its round by itself is not tried for ever.
+    (after,) = plan.handle(Ended((), again=(A, C)))
+    assert after.cohort == (A, C)
+    assert plan.handle(Ended((), again=(A,))) == [Validate((A,), "whole", whole=True, aside=True)]
+    assert plan.handle(Ended((), again=(A,))) == []
+    assert plan.idle
+
+
 def test_strengthening_that_failed_outdates_nothing_that_was_judged_meanwhile():
     plan, whole = strengthening()
     plan.handle(Dragging(whole))

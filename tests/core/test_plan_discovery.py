@@ -23,6 +23,7 @@ from plans import (
 
 from pcvd.core.events import (
     Asked,
+    Confirmed,
     Declared,
     Discover,
     Dragging,
@@ -43,9 +44,10 @@ from pcvd.core.plan import Plan
 def test_what_there_is_is_found_out_before_anything_is_built():
     plan = Plan()
     assert plan.handle(Saved({}, frozenset({"b.py", "a.py"}))) == [Discover(("a.py", "b.py"))]
-    assert plan.discovering
-    assert plan.waits(())
+    assert plan.asking == plan.sources == {"a.py", "b.py"}
     assert plan.handle(Declared(specs(C))) == []
+    # Who is declared elsewhere does not wait for it, but for its own turn.
+    assert [plan.waits(), plan.waits((A,)), plan.waits(("d.py:f",))] == [True, True, False]
     assert plan.handle(discovered("a.py", A)) == []
     assert plan.handle(discovered("b.py")) == []
     assert plan.handle(Ended()) == [Validate((C, A), "new")]
@@ -156,7 +158,10 @@ def test_what_a_file_declared_before_it_went_is_no_more():
     # The discovery has read it, the file goes, and only then its declarations are told.
     plan = Plan()
     plan.handle(Saved({}, frozenset({"c.py"})))
+    assert plan.sources == {"c.py"}
     plan.handle(Saved({"/p/c.py": None}, gone=frozenset({"c.py"})))
+    assert not plan.asking | plan.sources
+    assert plan.unasked(frozenset({"c.py"})) == {"c.py"}
     plan.handle(discovered("c.py", C))
     assert plan.handle(Ended()) == []
     assert plan.targets == ()
@@ -269,7 +274,7 @@ def test_a_file_of_which_it_is_known_what_it_declares_is_not_asked():
     (discover,) = plan.handle(event)
     assert discover == Discover(("b.py",))
     assert (states(plan), plan.surveyed) == ({A: ("idle", True)}, False)
-    assert plan.sources == {"a.py"}
+    assert (plan.sources, plan.asking) == ({"a.py", "b.py"}, {"b.py"})
     # Where all is known, nobody has to be asked.
     plan = Plan()
     assert plan.handle(Recovered((known(A, fresh=True),), frozenset({"a.py"}), (declared,))) == []
@@ -312,6 +317,36 @@ def test_a_remembered_difference_that_nobody_has_explained_is_looked_into():
     plan = Plan(eager=False)
     plan.handle(Recovered((unexplained(A, 7),)))
     assert plan.handle(Declared(specs(A))) == []
+
+
+def test_an_unexplained_difference_waits_for_who_may_be_declared_yet():
+    order = Investigate((A, B), (A,), 7)
+    remembered = known(A, "equivalent", fresh=True, unexplained=order), known(B, fresh=True)
+    for declares, then in ((B, [order]), (C, [Validate((C,), "new")])):
+        plan = Plan()
+        (discover,) = plan.handle(Recovered(remembered, frozenset({"b.py"}), (Declared(specs(A)),)))
+        assert plan.handle(Dragging(discover.number)) == []  # B may come yet
+        assert plan.puzzled()
+        orders = plan.handle(Declared(specs(declares), "b.py"))
+        assert orders + plan.handle(Ended(order=discover.number)) == then
+    assert plan.handle(ended(C)) == []
+    assert not plan.puzzled()
+
+
+def test_what_was_left_to_be_done_about_a_stale_verdict_is_done_when_that_is_confirmed():
+    order = Investigate((A,), (A,), 7)
+    whole = Validate((A,), "whole", whole=True, aside=True)
+    for more, then in (({"unexplained": order}, order), ({"partial": True}, whole)):
+        plan = Plan()
+        plan.handle(Recovered((known(A, "equivalent", fresh=False, **more),)))
+        assert plan.handle(Declared(specs(A))) == [Validate((A,), STALE)]
+        assert plan.handle(Ended(confirmed=(Confirmed(A, READS[A]),))) == [then]
+        assert plan.handle(Ended()) == []
+        # Judged anew, it has nothing to do with what was known.
+        plan = Plan()
+        plan.handle(Recovered((known(A, "equivalent", fresh=False, **more),)))
+        plan.handle(Declared(specs(A)))
+        assert plan.handle(ended(A)) == []
 
 
 def test_a_verdict_is_remembered_once():

@@ -31,7 +31,7 @@ from pcvd.core.events import (
     Work,
 )
 from pcvd.core.held import MOST_TRIES
-from pcvd.core.model import TargetSpec
+from pcvd.core.model import TargetSpec, model_file
 from pcvd.core.plan import Plan
 from pcvd.core.turns import MOST_TOGETHER
 from pcvd.core.underway import MOST_LONG
@@ -365,7 +365,8 @@ class Project(RuleBasedStateMachine):
         building = {entry for under in self.under.values() for entry in under.judges}
         for entry in self.existing():
             assert (self.plan.state(entry) == "building") == (entry in building)
-            assert self.plan.waits((entry,)) == (self.plan.discovering or self.plan.state(entry) != "idle")
+            asked = model_file(entry) in self.plan.asking
+            assert self.plan.waits((entry,)) == (asked or self.plan.state(entry) != "idle")
         waiting = any(self.plan.state(entry) != "idle" for entry in self.existing())
         assert self.plan.waits() or not waiting
         assert not (self.plan.waits() and self.plan.idle)

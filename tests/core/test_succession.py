@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pcvd.core.model import Judgement
-from pcvd.core.succession import accumulate, inherit, puzzling, settle, soaked
+from pcvd.core.model import Failure, Judgement
+from pcvd.core.succession import accumulate, inherit, puzzling, settle, soaked, strengthened
 
 FOUND = {"kind": "order", "evidence": [{"variation": "order"}]}
 OPEN = {"kind": "schedule", "text": "not looked into"}
@@ -104,3 +104,23 @@ def test_what_could_not_be_compared_is_no_evidence_to_a_soak():
 
 def test_a_soak_says_nothing_against_what_is_inconclusive():
     assert soaked(judgement("inconclusive"), judgement("agree")) is None
+
+
+@pytest.mark.parametrize("key", ["k", "other"])
+def test_a_whole_round_that_cannot_build_a_target_unsettles_agreement_and_nothing_else(key):
+    broken = replace(judgement("inconclusive", key=key, cause=None), failure=Failure("crash", "it died"))
+    missed = replace(broken, failure=None)
+    assert strengthened(judgement("agree"), broken).failure == broken.failure
+    assert strengthened(judgement("equivalent"), broken).verdict == "inconclusive"
+    # A crash is an outcome, and hides no divergence; what was never compared is no evidence at all.
+    assert strengthened(judgement("diverged"), broken) is None
+    assert strengthened(judgement("unstable"), broken) is None
+    assert strengthened(judgement("agree"), missed) is None
+    assert strengthened(missed, broken).failure == broken.failure
+
+
+def test_a_whole_round_that_finds_something_graver_replaces_what_stood():
+    agree, diverged = judgement("agree"), judgement("diverged")
+    assert strengthened(agree, diverged).verdict == "diverged"
+    assert strengthened(diverged, agree).verdict == "diverged"
+    assert strengthened(diverged, judgement("agree", key="other")).verdict == "agree"

@@ -8,7 +8,7 @@ import pytest
 
 from pcvctl.exits import exit_code
 from pcvd.board import Board, notes_of
-from pcvd.core.events import Declared, Discover, Ended, Judged, Outdated, Saved
+from pcvd.core.events import Declared, Discover, Ended, Judged, Known, Outdated, Recovered, Saved
 from pcvd.core.model import Judgement, Problem, TargetSpec
 from pcvd.core.plan import Plan
 from pcvd.store import RoundRecord
@@ -134,6 +134,33 @@ def test_while_a_model_file_is_to_be_asked_nobody_knows_whether_all_agree():
     scene.handle(Declared((), "new.py", frozenset({"/p/new.py"})))
     scene.handle(Ended())
     assert (scene.status().head["asking"], scene.status().exit_code) == ([], 0)
+
+
+def test_what_is_wrong_with_other_files_is_no_matter_to_who_is_asked_for():
+    scene = Scene("m.py:a", "n.py:b")
+    scene.judge()
+    scene.board.problem("n.py", Problem("it can't be imported", file="n.py"))
+    assert [scene.status(*asked).exit_code for asked in ((), ("n.py:b",), ("m.py:a",))] == [3, 3, 0]
+    assert scene.status("m.py:a").plain()["problems"] == []
+    scene.board.problem("store", Problem("full"))
+    assert (len(scene.status("m.py:a").plain()["problems"]), scene.status("m.py:a").exit_code) == (1, 3)
+
+
+def test_before_it_is_known_what_there_is_a_target_of_a_known_file_stands_already():
+    board, plan = Board("/p"), Plan()
+    reads = {"/p/m.py": "1"}
+    known = Known(TargetSpec("m.py:a"), "agree", (), reads, None)
+    told = Declared((TargetSpec("m.py:a"),), "m.py", frozenset(reads))
+    board.put(record(judgement("m.py:a")))
+    plan.handle(Recovered((known,), frozenset({"m.py", "n.py"}), (told,)))
+    assert not plan.surveyed
+    assert board.status(plan, ready=True).exit_code == 3
+    assert board.status(plan, ready=True, entries=["m.py:a"]).exit_code == 0
+    # One that may be declared yet is waited for; there is nothing known of it.
+    awaited = board.status(plan, ready=True, entries=["n.py:b"])
+    (one,) = listed(awaited)
+    assert (one["target"], one["verdict"], one["reason"]) == ("n.py:b", "inconclusive", "not checked yet")
+    assert (awaited.head["asking"], awaited.exit_code) == (["n.py"], 3)
 
 
 def test_of_many_targets_those_are_listed_that_there_is_something_to_say_of():

@@ -73,10 +73,16 @@ class Aside:
     # -- what comes next -----------------------------------------------------------------------------
 
     def next(
-        self, fresh: Callable[[str], bool | None], exists: Callable[[str], bool], together: int
+        self,
+        fresh: Callable[[str], bool | None],
+        exists: Callable[[str], bool],
+        together: int,
+        *,
+        discovering: bool = False,
     ) -> Work | None:
         """What to do next, of targets not more than `together` at a time. What is stale or gone is left out:
-        it will be judged again. `fresh` is None of what is just being judged.
+        it will be judged again. `fresh` is None of what is just being judged; while `discovering`, who does
+        not exist may come yet.
         """
         stand = {entry: fresh(entry) for entry in self._believed if exists(entry)}
         now = [entry for entry, is_fresh in stand.items() if is_fresh][:together]
@@ -91,10 +97,13 @@ class Aside:
             files, by = tuple(self._revisits), min(self._revisits.values())
             self._revisits.clear()
             return Discover(files, aside=True, by=by)
-        while self._puzzles:
-            order = self._puzzles.pop(0)
+        for order in tuple(self._puzzles):
+            complete = all(map(exists, order.cohort))
+            if discovering and not complete:
+                continue
+            self._puzzles.remove(order)
             entries = tuple(entry for entry in order.entries if exists(entry) and fresh(entry))
-            if entries and all(map(exists, order.cohort)):
+            if entries and complete:
                 return replace(order, entries=entries)
         return None
 

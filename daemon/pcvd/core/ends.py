@@ -67,6 +67,7 @@ def _judged(held: Held, order: Validate, event: Ended) -> None:
             continue
         roster.judged(entry, judged.verdict, order.cohort, judged.reads, provisional=judged.provisional)
         held.aside.settled(entry)
+        held.recalled.pop(entry, None)
         if order.soak is None:
             held.unfinished.pop(entry, None)
         missing = roster.missing(entry, set(order.cohort))
@@ -78,6 +79,7 @@ def _judged(held: Held, order: Validate, event: Ended) -> None:
         held.aside.settled(confirmed.entry)
         if confirmed.entry in roster:
             roster.confirm(confirmed.entry, confirmed.reads)
+            held.stands(confirmed.entry)
     puzzling = tuple(judged.entry for judged in event.judged if judged.puzzling)
     if puzzling:
         held.aside.puzzle(Investigate(order.cohort, puzzling, event.round, by=order.by))
@@ -85,8 +87,16 @@ def _judged(held: Held, order: Validate, event: Ended) -> None:
 
 def _build_again(held: Held, running: Running, event: Ended) -> None:
     """Who could not be judged, through a neighbour or because its files were edited meanwhile."""
+    order = running.order
+    strengthening = isinstance(order, Validate) and order.aside and order.whole
     for entry in event.again:
-        if entry in held.roster:
+        if entry not in held.roster:
+            continue
+        if isinstance(order, Validate) and strengthening:
+            # Its verdict stands. Only in a smaller company, or whoever breaks the round would do so for ever.
+            if set(held.roster.neighbours(entry)) < set(order.cohort):
+                held.unfinished[entry] = order.by
+        else:
             held.wishes.add(entry, running.wish_again(entry, "its round could not be finished"))
     for entry in event.changed:
         target = held.roster.get(entry)

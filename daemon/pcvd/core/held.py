@@ -37,6 +37,8 @@ class Held:
     """Targets that stand otherwise than when that was asked last."""
     unfinished: dict[str, int] = field(default_factory=dict)
     """Targets whose verdicts a whole round is to strengthen, and the number of the event behind that."""
+    recalled: dict[str, Known] = field(default_factory=dict)
+    """What is known of targets from an earlier life, until they are judged or their verdicts confirmed."""
     told: dict[str, str | None] = field(default_factory=dict)
     """What a path that is read was last said to hold: the same once more is no news."""
     census: Census = field(default_factory=Census)
@@ -56,14 +58,20 @@ class Held:
             self.wishes.pop(entry)
             self.unfinished.pop(entry, None)
             self.aside.settled(entry)
+            self.recalled.pop(entry, None)
         for entry, why, known in self.roster.declare(event):
+            if known is not None:
+                self.recalled[entry] = known
             if why:
                 self.want((entry,), why)
-            elif known is not None:
-                self._go_on(entry, known)
+            else:
+                self.stands(entry)
 
-    def _go_on(self, entry: str, known: Known) -> None:
-        """What an earlier life had still to do about a verdict that stands."""
+    def stands(self, entry: str) -> None:
+        """A verdict stands: what an earlier life had still to do about it is to be done."""
+        known = self.recalled.pop(entry, None)
+        if known is None:
+            return
         if known.partial:
             self.unfinished[entry] = self.number
         elif known.unexplained is not None and self.eager:

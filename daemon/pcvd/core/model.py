@@ -322,6 +322,11 @@ def source_key(reads: Iterable[Read]) -> str:
     return digest("\n".join(told).encode(errors="surrogateescape"))
 
 
+def model_file(entry: str) -> str:
+    """The model file (relative to the root) that an entry is in."""
+    return entry.rpartition(":")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
     """A declared entry point: its name (`models/mlp.py:forward`), its arguments, and where it is declared.
@@ -339,7 +344,7 @@ class TargetSpec:
     @property
     def path(self) -> str:
         """The model file, relative to the root."""
-        return self.entry.rpartition(":")[0]
+        return model_file(self.entry)
 
     @property
     def function(self) -> str:

@@ -31,6 +31,7 @@ from pcvd.core.events import (
     Wondered,
 )
 from pcvd.core.held import Held
+from pcvd.core.model import model_file
 from pcvd.core.turns import Turns
 from pcvd.core.wishes import Rank, Wish
 
@@ -70,6 +71,10 @@ class Plan:
     def asking(self) -> frozenset[str]:
         """The model files that are still to tell which targets they declare."""
         return self._held.census.due | self._held.under_way.awaited
+
+    def asked_for(self, entries: Iterable[str]) -> frozenset[str]:
+        """Those of `asking` that may declare `entries`."""
+        return self.asking.intersection(model_file(entry) for entry in entries)
 
     @property
     def paths(self) -> frozenset[str]:
@@ -130,17 +135,17 @@ class Plan:
 
     @property
     def sources(self) -> frozenset[str]:
-        """The model files that were asked for their targets."""
-        return self._held.census.files
+        """The model files that were asked for their targets, or are to be."""
+        return self._held.census.known | self._held.under_way.asked
 
     def unasked(self, files: frozenset[str]) -> frozenset[str]:
         """Those of `files` that were not asked for their targets, and are not about to be."""
-        return files - self._held.census.known - self._held.under_way.asked
+        return files - self.sources
 
     @property
     def sound(self) -> frozenset[str]:
-        """Those of `sources` that told."""
-        return self.sources - self._held.census.broken
+        """The model files that were asked, and told."""
+        return self._held.census.files - self._held.census.broken
 
     def seen(self, file: str) -> str | None:
         """The digest of a model file as it was when it was asked; None where that is not known."""
@@ -171,7 +176,7 @@ class Plan:
 
     def waits(self, entries: Iterable[str] | None = None) -> bool:
         """Whether any of `entries` (None: of all targets) is still to be judged."""
-        if self.discovering:
+        if self.asking if entries is None else self.asked_for(entries):
             return True
         if entries is None:
             return bool(self._held.wishes) or any(running.cohort for running in self._held.under_way)

@@ -95,13 +95,14 @@ def strengthened(standing: Judgement, found: Judgement) -> Judgement | None:
     """What stands after a whole round over the same sources, when nobody asked for it; None where `found` is
     no evidence on what stands.
 
-    A whole round knows more than the glance before it. But a divergence that it did not see again is one all
-    the same.
+    A whole round knows more than the glance before it: also that a target can't be built under some schedule.
+    But a divergence that it did not see again is one all the same.
     """
+    if found.verdict == INCONCLUSIVE != standing.verdict:
+        failed = found.failure is not None and standing.verdict in {AGREE, EQUIVALENT}
+        return accumulate(found, standing) if failed else None
     if standing.verdict == INCONCLUSIVE or not same_sources(found, standing):
         return accumulate(found, standing)
-    if found.verdict == INCONCLUSIVE:
-        return None
     milder = GRAVITY.index(found.verdict) < GRAVITY.index(standing.verdict)
     known = standing if milder else inherit(found, standing)
     return _counted(known, standing, found)

@@ -73,7 +73,11 @@ class Turns:
             return self._begin(discover)
         if pressing:
             return self._round(pressing)
-        order = held.aside.next(self._standing, held.roster.__contains__, MOST_TOGETHER) or self._whole()
+        discovering = bool(held.under_way.awaited)
+        aside = held.aside.next(
+            self._standing, held.roster.__contains__, MOST_TOGETHER, discovering=discovering
+        )
+        order = aside or self._whole()
         if isinstance(order, Validate):
             order = self._over(order.cohort, order)
         return None if order is None else self._begin(order)

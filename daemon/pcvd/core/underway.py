@@ -83,7 +83,7 @@ class UnderWay:
 
     @property
     def asked(self) -> frozenset[str]:
-        """The model files that are being asked for their targets."""
+        """The model files that are being asked for their targets, but for those that went meanwhile."""
         return self._asked(aside=True) | self.awaited
 
     @property
@@ -92,8 +92,11 @@ class UnderWay:
         return self._asked(aside=False)
 
     def _asked(self, *, aside: bool) -> frozenset[str]:
-        asking = (one.order for one in self if isinstance(one.order, Discover))
-        return frozenset(file for order in asking if order.aside is aside for file in order.files)
+        asked: set[str] = set()
+        for one in self:
+            if isinstance(one.order, Discover) and one.order.aside is aside:
+                asked.update(set(one.order.files) - one.gone)
+        return frozenset(asked)
 
     def discoveries(self, number: int | None) -> list[Running]:
         """The discovery of that number; without a number, all of them."""
