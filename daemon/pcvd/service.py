@@ -309,8 +309,9 @@ class Service:
                         self._changes.know({read.name: read.digest for read in reads if read.kind == "file"})
                 self._board.confirm(taken.confirmed, utc_now())
                 asked = {one.source for one in taken.events if isinstance(one, events.Declared)}
+                gone = asked - self._plan.sources if asked else asked
                 for about, problems in taken.problems.items():
-                    if about not in asked or about in self._plan.sources:  # it may have gone meanwhile
+                    if about not in gone:
                         self._board.problem(about, *problems)
                 return list(taken.events)
             case _:

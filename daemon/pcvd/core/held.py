@@ -38,7 +38,9 @@ class Held:
     unfinished: dict[str, int] = field(default_factory=dict)
     """Targets whose verdicts a whole round is to strengthen, and the number of the event behind that."""
     recalled: dict[str, Known] = field(default_factory=dict)
-    """What is known of targets from an earlier life, until they are judged or their verdicts confirmed."""
+    """Targets about whose verdicts an earlier life had still something to do, until they are judged or those
+    are confirmed.
+    """
     told: dict[str, str | None] = field(default_factory=dict)
     """What a path that is read was last said to hold: the same once more is no news."""
     census: Census = field(default_factory=Census)
@@ -60,7 +62,7 @@ class Held:
             self.aside.settled(entry)
             self.recalled.pop(entry, None)
         for entry, why, known in self.roster.declare(event):
-            if known is not None:
+            if known is not None and (known.partial or known.unexplained is not None):
                 self.recalled[entry] = known
             if why:
                 self.want((entry,), why)
