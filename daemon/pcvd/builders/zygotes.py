@@ -37,7 +37,7 @@ USUAL = ("reference", "challenger")
 _CHALLENGER_SEED, _USUAL_SEED = 2, 1
 _LINE_LIMIT = 1 << 28  # bytes; a build's report names every kernel
 _SHOWN = 80  # bytes of what a stranger said
-_IMPORT_S, _FORK_S = 180, 120
+_IMPORT_S, _FORK_S, _LEAVE_S = 180, 120, 5
 _BOOT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
 _PCV = str(Path(pcv.__file__).resolve().parent)
 
@@ -83,6 +83,8 @@ class Zygotes:
         """Zygotes that are being started though nobody needs them yet."""
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Who sees processes out that were told to end, whatever happens to those who told them."""
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_unix_server(self._greet, str(self._socket), limit=_LINE_LIMIT)
@@ -95,6 +97,7 @@ class Zygotes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._all_left()
 
     async def worker(self, zygote: str, affinity: tuple[int, ...] | None = None) -> Worker:
         """A fresh worker of `zygote`, warmed up, on the CPUs of `affinity` (None: all of the daemon's).
@@ -123,6 +126,7 @@ class Zygotes:
                 if process.returncode is None:  # it leads a group of its own, with what it has started
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
+                    self._leave(process)
 
         try:
             await asyncio.wait({arrival, ended}, timeout=_FORK_S, return_when=asyncio.FIRST_COMPLETED)
@@ -159,14 +163,19 @@ class Zygotes:
         for zygote in zygotes:
             if zygote.line is not None:
                 zygote.line.close()  # it ends its children, then itself
-        for zygote in zygotes:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(5):
-                    await zygote.process.wait()
-            if zygote.process.returncode is None:
-                with suppress(ProcessLookupError):
-                    zygote.process.kill()
-                await zygote.process.wait()
+            self._leave(zygote.process)
+        await self._all_left()
+
+    def _leave(self, process: asyncio.subprocess.Process) -> None:
+        task = asyncio.create_task(_see_out(process))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _all_left(self) -> None:
+        # Who waits here may be cancelled; what is waited for goes on: a process that nobody reaped would
+        # outlive the loop.
+        if self._leaving:
+            await asyncio.wait(set(self._leaving))
 
     async def start(self, names: Collection[str], *, alone: Callable[[], bool]) -> None:
         """Have these zygotes ready, where they may be `alone` no others; their imports of JAX overlap."""
@@ -207,6 +216,8 @@ class Zygotes:
             known = self._running(name)
             if known is not None:
                 return known
+            if (former := self._zygotes.pop(name, None)) is not None:
+                self._leave(former.process)
             zygote, reader = await self._start(name)
             self._zygotes[name] = zygote
             self._background(_listen(zygote, reader))
@@ -238,7 +249,8 @@ class Zygotes:
             self._hang_up(arrival)
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            self._leave(process)
+            await self._all_left()
             raise
         finally:
             ended.cancel()
@@ -315,6 +327,17 @@ async def _listen(zygote: _Zygote, reader: asyncio.StreamReader) -> None:
     for ended in zygote.children.values():
         if not ended.done():
             ended.set_result(-9)
+
+
+async def _see_out(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of a process that was told to end; it is ended where it takes too long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LEAVE_S):
+            await process.wait()
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def _require_preload(hello: Mapping[str, Any]) -> None:
