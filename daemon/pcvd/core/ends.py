@@ -40,8 +40,8 @@ def take_in(held: Held, running: Running, event: Ended) -> None:
 def _resume(held: Held, running: Running) -> None:
     """What was given up waits again."""
     order = running.order
-    if isinstance(order, Validate) and order.aside and order.whole:
-        waiting = (entry for entry in order.cohort if entry in held.roster)
+    if running.strengthens:
+        waiting = (entry for entry in running.built if entry in held.roster)
         held.unfinished = dict.fromkeys(waiting, order.by) | held.unfinished
     elif running.aside:
         held.aside.resume(order, running.gone)
@@ -87,15 +87,13 @@ def _judged(held: Held, order: Validate, event: Ended) -> None:
 
 def _build_again(held: Held, running: Running, event: Ended) -> None:
     """Who could not be judged, through a neighbour or because its files were edited meanwhile."""
-    order = running.order
-    strengthening = isinstance(order, Validate) and order.aside and order.whole
     for entry in event.again:
         if entry not in held.roster:
             continue
-        if isinstance(order, Validate) and strengthening:
+        if running.strengthens:
             # Its verdict stands. Only in a smaller company, or whoever breaks the round would do so for ever.
-            if set(held.roster.neighbours(entry)) < set(order.cohort):
-                held.unfinished[entry] = order.by
+            if set(held.roster.neighbours(entry)) < set(running.built):
+                held.unfinished[entry] = running.order.by
         else:
             held.wishes.add(entry, running.wish_again(entry, "its round could not be finished"))
     for entry in event.changed:

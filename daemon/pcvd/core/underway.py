@@ -47,6 +47,11 @@ class Running:
         return self.order.cohort if isinstance(self.order, Validate) else ()
 
     @property
+    def strengthens(self) -> bool:
+        """Whether it is a whole round over verdicts that stand, which nobody waits for."""
+        return isinstance(self.order, Validate) and self.order.aside and self.order.whole
+
+    @property
     def concerned(self) -> tuple[str, ...]:
         """The targets that it builds or looks into."""
         return () if isinstance(self.order, Discover) else self.order.cohort
