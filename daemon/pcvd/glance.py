@@ -1,6 +1,12 @@
 """A glance: the first tier of a round, which gives a verdict right after a save. The reference and one
 challenger are made side by side; both lower everything, and only what is new is compiled.
 
+Under `threads:2` a single target is built twice, so that something overlaps it: with the reference, three
+builds on what may be two cores. But the reference is under way in another process at that very moment, and
+one more build beside it makes the two of them `processes:2`. The overlap is measured, as it always is; what
+threads of one process do to each other is shown by the whole round that follows. A target that has differed
+before is held against threads at once.
+
 A glance finds agreement, or that the programs are those of a verdict that stands. Where it finds anything
 else (a difference, a failure, builds that missed each other) that is no verdict yet: builds that are lowered
 ahead of others, beside another run, differ from plain ones in more than their schedule. Then a proper round
@@ -16,9 +22,9 @@ from typing import TYPE_CHECKING
 from pcvd.builders.conference import Conference
 from pcvd.builders.protocol import Order
 from pcvd.core.compare import AGREE
-from pcvd.core.model import source_key
+from pcvd.core.model import WHOLE, source_key
 from pcvd.core.programs import is_standing
-from pcvd.core.schedule import SERIAL, parse
+from pcvd.core.schedule import PAIR, SERIAL, parse
 from pcvd.jury import Gathered, Jury, Outcome
 from pcvd.round import Rounds, tell
 
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from pcvd.builders.conference import Lowered
     from pcvd.builders.protocol import Builders, Carried
     from pcvd.core.model import Judgement, Read, TargetSpec
+    from pcvd.core.schedule import Schedule
     from pcvd.files import Files
 
 
@@ -43,9 +50,7 @@ class Glance:
         self._jury = Jury(builders, settings, files, blobs, now)
         self._rounds = Rounds(builders, settings, files, blobs, now)
         challengers = [one for one in map(parse, settings.schedules) if not one.serial]
-        self._place, self._challenger = next(
-            (place, one) for place, one in enumerate(challengers) if one.overlap > 1
-        )
+        self._places = {one: place for place, one in enumerate(challengers) if one.overlap > 1}
 
     async def hold(
         self,
@@ -60,49 +65,59 @@ class Glance:
         started_at = self._jury.now()
         lowered: dict[str, Lowered] = {}
         key = source_key(premises)
+        challenger = self._challenger(cohort, standing)
+        paired = challenger == PAIR and self._alone(cohort)
 
         def decide(programs: Mapping[str, Lowered]) -> list[str]:
             lowered.update(programs)
-            return [spec.entry for spec in cohort if not self._stands(spec.entry, programs, standing, key)]
+            return [spec.entry for spec in new_in(programs)]
 
-        carried = await self._side_by_side(cohort, decide)
-        new = [spec for spec in cohort if not self._stands(spec.entry, lowered, standing, key)]
+        def new_in(programs: Mapping[str, Lowered]) -> list[TargetSpec]:
+            if programs.keys() != {SERIAL.name, challenger.name}:
+                return list(cohort)
+            return [spec for spec in cohort if not _stands(spec.entry, programs, standing, key)]
+
+        conference = Conference([SERIAL.name, challenger.name], decide)
+        carried = await self._side_by_side(cohort, challenger, conference, paired=paired)
+        new = new_in(lowered)
         outcome = await self._judged(new, carried, why, premises, started_at)
         if outcome is None:
             told_apart = any(_differ(spec.entry, lowered) for spec in new)
             rest = list(cohort) if told_apart else new
-            schedules = (SERIAL.name, self._challenger.name)
+            schedules = (SERIAL.name, challenger.name)
             outcome = await self._rounds.hold(rest, why, premises, schedules)
             new = rest
         return await self._with_confirmed(
             outcome, [spec for spec in cohort if spec not in new], carried, premises
         )
 
-    def _stands(
-        self,
-        entry: str,
-        programs: Mapping[str, Lowered],
-        standing: Mapping[str, Judgement],
-        premises: str,
-    ) -> bool:
-        if entry not in standing or programs.keys() != {SERIAL.name, self._challenger.name}:
-            return False
-        made = {schedule: lowered.get(entry, ()) for schedule, lowered in programs.items()}
-        return is_standing(made, standing[entry], premises)
+    def _challenger(self, cohort: Sequence[TargetSpec], standing: Mapping[str, Judgement]) -> Schedule:
+        """The schedule that `cohort` is held against: two processes, where it is a single target that has
+        agreed under them.
+        """
+        last = standing.get(cohort[0].entry) if self._alone(cohort) else None
+        agreed = last is not None and last.verdict == AGREE and PAIR.name in last.schedules
+        return PAIR if agreed and PAIR in self._places else next(iter(self._places))
+
+    def _alone(self, cohort: Sequence[TargetSpec]) -> bool:
+        """Whether it is a single program."""
+        return len(cohort) == 1 and self._settings.partition == WHOLE
 
     async def _side_by_side(
-        self, cohort: Sequence[TargetSpec], decide: Callable[[Mapping[str, Lowered]], list[str]]
+        self, cohort: Sequence[TargetSpec], challenger: Schedule, conference: Conference, *, paired: bool
     ) -> list[Carried]:
-        schedules = {SERIAL: 0, self._challenger: self._place}
-        conference = Conference([one.name for one in schedules], decide)
+        """The reference's run and the challenger's; `paired`: the reference's build is of both."""
         partition = self._settings.partition
         orders = [
             Order.of(cohort, schedule, place, conference=conference, partition=partition)
-            for schedule, place in schedules.items()
+            for schedule, place in ((SERIAL, 0), (challenger, self._places[challenger]))
         ]
+        if paired:
+            orders[1] = orders[1].first()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._builders.carry_out(order)) for order in orders]
-        return [task.result() for task in tasks]
+        reference, other = (task.result() for task in tasks)
+        return [reference, other.beside(reference) if paired else other]
 
     async def _judged(
         self,
@@ -138,6 +153,13 @@ class Glance:
         digests, changed = await self._jury.resolve(kept, gathered.reads)
         confirmed = {entry: (*reads, *premises) for entry, reads in digests.items() if entry not in changed}
         return replace(outcome, confirmed=confirmed, moved=tuple(changed))
+
+
+def _stands(
+    entry: str, programs: Mapping[str, Lowered], standing: Mapping[str, Judgement], premises: str
+) -> bool:
+    made = {schedule: lowered.get(entry, ()) for schedule, lowered in programs.items()}
+    return entry in standing and is_standing(made, standing[entry], premises)
 
 
 def _differ(entry: str, programs: Mapping[str, Lowered]) -> bool:

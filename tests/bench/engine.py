@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import known
 import psutil
@@ -25,6 +26,9 @@ from pcv_config import demonstration, places
 from pcvd import app
 from pcvd.changes import Changed
 from pcvd.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SCALES = [int(size) for size in os.environ.get("SCALES", "10,100,1000,10000").split(",")]
 IDLE_S = float(os.environ.get("IDLE_S", "60"))
@@ -80,20 +84,16 @@ class Running:
             json.loads(timed([*CTL, "status", "--json", "--root", str(self.root)])[1])["daemon"]["pid"]
         )
 
-    def until_fresh(self, entry: str, before: str | None) -> None:
-        """Wait until a target was judged again and its verdict is fresh."""
-        while True:
-            found = self.target(entry)
-            if found["fresh"] and found["checked_at"] != before:
-                return
-            time.sleep(0.002)
-
-    def until_believed(self, entry: str, before: str) -> None:
-        """Wait until the daemon has seen a comment; the verdict that stood then was never called stale."""
-        while (found := self.target(entry))["confirmed"] and found["checked_at"] == before:
-            assert found["fresh"]
-            time.sleep(0.002)
-        assert found["fresh"]
+    @contextmanager
+    def news(self, entry: str) -> Iterator[Iterator[dict[str, Any]]]:
+        """One target's part of the status now and after every change: to ask again and again would take the
+        processor time that the builds are to have.
+        """
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(self.socket)
+            link.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            lines = (line[5:] for line in link.makefile("rb") if line.startswith(b"data:"))
+            yield (one for line in lines for one in json.loads(line)["targets"] if one["target"] == entry)
 
     def until_judged(self) -> None:
         """Wait until everything saved before has been seen and judged."""
@@ -132,29 +132,31 @@ def saves(root: Path) -> dict[str, Any]:
         "edit": [],
         "script": [],
     }
+    process = daemon.process()
     try:
         for number in range(ROUNDS):
             for kind, seconds in took.items():
                 timed([*CTL, "wait", "--whole", "--root", str(root)])
-                time.sleep(1.0)  # the daemon has its workers waiting
+                settle(process, 1)
                 before = daemon.target(STEP)["checked_at"]
                 text = path.read_text(encoding="utf-8")
                 if kind == "script":
                     seconds.append(timed([sys.executable, ALONE, str(path)])[0])
                     continue
-                began = time.perf_counter()
-                if kind == "nothing":
-                    path.write_text(text, encoding="utf-8")
-                    daemon.until_judged()
-                elif kind == "comment":
-                    path.write_text(f"# {number}\n{text}", encoding="utf-8")
-                    daemon.until_believed(STEP, before)
-                elif kind == "confirmed":
-                    path.write_text(f"# {number}\n{text}", encoding="utf-8")
-                    daemon.until_fresh(STEP, before)
-                else:
-                    demonstration.edit(str(root), f"0.{number + 11}")
-                    daemon.until_fresh(STEP, before)
+                with daemon.news(STEP) as news:
+                    next(news)
+                    began = time.perf_counter()
+                    if kind == "nothing":
+                        path.write_text(text, encoding="utf-8")
+                        daemon.until_judged()
+                    elif kind == "edit":
+                        demonstration.edit(str(root), f"0.{number + 11}")
+                    else:
+                        path.write_text(f"# {number}\n{text}", encoding="utf-8")
+                    if kind == "comment":
+                        believed(news, before)
+                    elif kind != "nothing":
+                        judged(news, before)
                 seconds.append(time.perf_counter() - began)
     finally:
         daemon.stop()
@@ -172,6 +174,19 @@ def saves(root: Path) -> dict[str, Any]:
         "three_bare_builds_at_once_s": round(three, 3),
         "edit_less_150_ms_over_bare_build": round((middle["edit"] - 0.15) / bare, 2),
     }
+
+
+def judged(news: Iterator[dict[str, Any]], before: str) -> None:
+    """Wait until the target was judged again and its verdict is fresh."""
+    next(one for one in news if one["fresh"] and one["checked_at"] != before)
+
+
+def believed(news: Iterator[dict[str, Any]], before: str) -> None:
+    """Wait until the daemon has seen a comment; the verdict that stood then was never called stale."""
+    for one in news:
+        assert one["fresh"]
+        if not one["confirmed"] or one["checked_at"] != before:
+            return
 
 
 def cold(root: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Times are reported beside what they are a ratio of, measured in the same run. No
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -148,15 +149,26 @@ def daemon(root: Path) -> dict[str, Any]:
     }
 
 
-def settle(process: psutil.Process) -> None:
-    """Wait until the daemon has its waiting workers and nobody of the family uses the processor."""
-    quiet = 0
-    while quiet < 3:
-        family = [process, *process.children(recursive=True)]
-        before = sum(sum(one.cpu_times()[:2]) for one in family)
+def settle(process: psutil.Process, seconds: int = 3) -> None:
+    """Wait until the daemon has its waiting workers and nobody of the family has used the processor for so
+    many seconds.
+    """
+    quiet, before = 0, used(process)
+    while quiet < seconds:
         time.sleep(1)
-        after = sum(sum(one.cpu_times()[:2]) for one in family if one.is_running())
-        quiet = quiet + 1 if after - before < 0.05 and len(family) > 3 else 0
+        now = used(process)
+        still = now.keys() == before.keys() and sum(now.values()) - sum(before.values()) < 0.05
+        quiet = quiet + 1 if still and len(now) > 3 else 0
+        before = now
+
+
+def used(process: psutil.Process) -> dict[int, float]:
+    """Seconds of processor time that the members of a family have used, by their ids."""
+    times = {}
+    for one in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times[one.pid] = sum(one.cpu_times()[:2])
+    return times
 
 
 def idle_cpu(family: list[psutil.Process]) -> float:

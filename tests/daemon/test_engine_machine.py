@@ -34,7 +34,7 @@ from pcvd.store import Store
 MODELS = ("m0.py", "m1.py", "pkg/m2.py")
 HELPERS = ("h0.py", "pkg/h1.py", "d0.txt")
 FILES = (*MODELS, *HELPERS)
-SETTINGS = 'platform = "cpu"\nschedules = ["serial", "threads:2"]\nsoak = false\n'
+SETTINGS = 'platform = "cpu"\nschedules = ["serial", "threads:2", "processes:2"]\nsoak = false\n'
 PATIENCE_S = 60.0
 OWED = "it agrees, but it differed beside"
 

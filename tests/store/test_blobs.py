@@ -44,6 +44,16 @@ def test_a_file_is_private_and_its_place_is_the_digest(blobs):
     assert zlib.decompress(path.read_bytes()) == b"x" * 10_000
 
 
+def test_noise_is_kept_as_it_is_and_text_is_packed(blobs):
+    """Of large data a sample tells: packing what can't be packed would take long, for nothing."""
+    noise, text = os.urandom(1 << 16), b"not everything is noise " * (1 << 12)
+    for data, packed in ((noise, False), (text, True), (noise[:1000], False)):
+        name = blobs.put(data)
+        assert blobs.get(name) == data
+        assert blobs.verify(name)
+        assert (file_of(blobs, name).stat().st_size < len(data)) is packed
+
+
 def test_what_is_there_is_not_written_again(blobs):
     name = blobs.put(b"once")
     before = file_of(blobs, name).stat().st_ino

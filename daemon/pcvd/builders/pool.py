@@ -54,6 +54,7 @@ class LocalPool:
         )
         self._waiting: dict[str, list[Worker]] = {name: [] for name in _WAITING}
         self._orders = self._at_work = 0
+        self._removing: set[asyncio.Task[None]] = set()
 
     @staticmethod
     @asynccontextmanager
@@ -66,6 +67,7 @@ class LocalPool:
             async with pool._zygotes:
                 yield pool
                 await pool.rest()
+                await asyncio.gather(*pool._removing)
         finally:
             # Not in a thread: a second interruption would cancel the waiting for it.
             shutil.rmtree(scratch, ignore_errors=True)
@@ -167,8 +169,14 @@ class LocalPool:
         finally:
             if order.conference is not None:
                 order.conference.leave(order.name)
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            self._discard(scratch)
         return _carried(progress)
+
+    def _discard(self, scratch: Path) -> None:
+        """Remove what the compiler has dumped; nobody waits for it."""
+        task = asyncio.create_task(asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True))
+        self._removing.add(task)
+        task.add_done_callback(self._removing.discard)
 
     async def _share(
         self,

@@ -53,8 +53,14 @@ class Order:
         and not built.
         """
         places = [place for place, spec in enumerate(self.cohort) if spec.entry in entries]
+        if len(places) == len(self.cohort):
+            return self
         slots = arrange(self.schedule, len(places), self.challenger) if places else []
         return replace(self, slots=tuple(replace(slot, target=places[slot.target]) for slot in slots))
+
+    def first(self) -> Order:
+        """The first of the builds alone."""
+        return replace(self, slots=self.slots[:1])
 
     @staticmethod
     def trying(probe: Probe, cohort: Sequence[TargetSpec]) -> Order:
@@ -91,6 +97,14 @@ class Carried:
         return Carried(
             self.run.joined(later.run), reads, self.cpu_s + later.cpu_s, {**self.kept, **later.kept}
         )
+
+    def beside(self, reference: Carried) -> Carried:
+        """These builds and the reference's, which were under way at the same time in another process, as the
+        one run that they were. What the reference read is its own.
+        """
+        run = reference.run.joined(self.run)
+        named = replace(run, schedule=self.run.schedule, zygote=self.run.zygote, hash_seed=self.run.hash_seed)
+        return replace(self, run=named)
 
 
 @dataclass(frozen=True, slots=True)

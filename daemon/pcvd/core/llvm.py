@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from pcvd.core.rule import Context, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _ID = re.compile(rb"\A(; ModuleID = )'[^\n]*'$", re.MULTILINE)
 _FILE = re.compile(rb'\A((?:; ModuleID = [^\n]*\n)?source_filename = )"[^"\n]*"$', re.MULTILINE)
@@ -26,13 +22,12 @@ def _renumbered(data: bytes, _context: Context) -> bytes:
     lines = data.split(b"\n")
     defined = {place: found for place, line in enumerate(lines) if (found := _DEFINITION.match(line))}
     nodes = {found[1]: lines[place][found.end() :] for place, found in defined.items()}
-    order = _in_order_of_use((line for place, line in enumerate(lines) if place not in defined), nodes)
+    rest = b"\n".join(line for place, line in enumerate(lines) if place not in defined)
+    order = _in_order_of_use(rest, nodes)
     if len(nodes) < len(defined) or not set(order) <= set(nodes):
         return data  # no whole module: a number may mean something that stands elsewhere
     numbers = {name: b"!%d" % number for number, name in enumerate(order)}
-    renamed = [
-        _REFERENCE.sub(lambda found: numbers[found[1]] if found[1] else found[0], line) for line in lines
-    ]
+    renamed = _REFERENCE.sub(lambda found: numbers[found[1]] if found[1] else found[0], data).split(b"\n")
     sorted_nodes = sorted((renamed[place] for place in defined), key=_number)
     for place, line in zip(defined, sorted_nodes, strict=True):
         renamed[place] = line
@@ -43,32 +38,27 @@ def _number(line: bytes) -> int:
     return int(line[1 : line.index(b" = ")])
 
 
-def _in_order_of_use(lines: Iterable[bytes], nodes: dict[bytes, bytes]) -> list[bytes]:
-    """The names of nodes as the module refers to them, then as these refer to further ones; what nothing
-    refers to comes last, as it stands.
+def _in_order_of_use(text: bytes, nodes: dict[bytes, bytes]) -> list[bytes]:
+    """The names of nodes as `text` refers to them, then as these refer to further ones; what nothing refers
+    to comes last, as it stands.
     """
-    order: list[bytes] = []
-    met: set[bytes] = set()
-
-    def meet(names: Iterable[bytes]) -> None:
-        for name in names:
-            if name not in met:
-                met.add(name)
-                order.append(name)
-
-    for line in lines:
-        meet(_references(line))
+    met = dict.fromkeys(_references(text))
+    order = list(met)
     reached = 0
     for root in (None, *nodes):
-        meet(() if root is None else (root,))
+        if root is not None and root not in met:
+            met[root] = None
+            order.append(root)
         while reached < len(order):
-            meet(_references(nodes.get(order[reached], b"")))
+            further = [name for name in _references(nodes.get(order[reached], b"")) if name not in met]
+            met |= dict.fromkeys(further)
+            order += dict.fromkeys(further)
             reached += 1
     return order
 
 
-def _references(text: bytes) -> Iterator[bytes]:
-    return (found[1] for found in _REFERENCE.finditer(text) if found[1])
+def _references(text: bytes) -> list[bytes]:
+    return [name for name in _REFERENCE.findall(text) if name]
 
 
 LLVM = (

@@ -52,6 +52,7 @@ class Schedule:
 
 SERIAL = Schedule("serial")
 CONTROL = Schedule("control")
+PAIR = Schedule("processes", 2)
 
 
 def parse(text: str) -> Schedule:

@@ -42,4 +42,5 @@ def _once(call: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str, st
 
 
 def _own(leaf: Any) -> Any:
-    return leaf.copy() if isinstance(leaf, jax.Array) else leaf
+    # Not `leaf.copy()`: that compiles a program for every shape, which takes as long as many a target itself.
+    return jax.device_put(leaf, may_alias=False) if isinstance(leaf, jax.Array) else leaf
