@@ -45,6 +45,8 @@ $(PLOTS): $(READY)
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plots]'
 	@touch $@
 
+# Measured as Python runs unless it is told otherwise: with its bytecode kept.
+bench: export PYTHONDONTWRITEBYTECODE =
 bench: $(PLOTS)
 	$(BIN)/python tests/bench/figures.py
 	$(BIN)/python tests/bench/engine.py

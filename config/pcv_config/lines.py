@@ -24,7 +24,9 @@ _TOKEN = re.compile(
                  (?P<value> {_STRING} | [\w.+:-]+
                           | \[ [ \t]* {_STRING} (?: [ \t]* , [ \t]* {_STRING} )* [ \t]* \] )
                  [ \t\r]* (?= \n | \Z ) )
-    | (?P<newline> \n )
+    | (?P<header>  ^ \[\[ (?! (?: true | false | inf | nan ) \] )  # an array in an array
+                 (?P<name> [A-Za-z_][\w-]* ) \]\] [ \t\r]* (?= \n | \Z ) )
+    | (?P<newline> \n+ )
     | (?P<nothing> [ \t\r]+ | \#[^\n]* )
     | (?P<string>  "{{3}} (?: \\. | [^\\] )*? "{{3,5}}  # may end in two quotes of its own
                  | '{{3}} .*? '{{3,5}}
@@ -36,6 +38,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL | re.MULTILINE | re.ASCII,
 )
 _ELEMENT = re.compile(_STRING, re.VERBOSE)
+_SEVERAL_LINES = frozenset({"newline", "string"})
 
 
 class _Token(NamedTuple):
@@ -43,7 +46,9 @@ class _Token(NamedTuple):
     text: str
     line: int
     value: str | None = None
-    """Of a whole pair on one line, whose key is `text`: what stands behind the equals sign."""
+    """Of a whole pair on one line, whose key is `text`: what stands behind the equals sign. A whole header's
+    text is its name.
+    """
 
 
 class Lines:
@@ -70,6 +75,9 @@ class Lines:
         while self._token.kind != "end":
             if self._token.kind == "newline":
                 self._advance()
+            elif self._token.kind == "header":
+                table = self._repeated((self._token.text,), self._token.line)
+                self._advance()
             elif self._token.text == "[":
                 table = self._header()
             else:
@@ -90,13 +98,19 @@ class Lines:
                 path = (*path, self._headers[path] - 1)
         path = (*path, name)
         if repeated:
-            self._at.setdefault(path, line)
-            index = self._headers.get(path, 0)
-            self._headers[path] = index + 1
-            path = (*path, index)
+            path = self._repeated(path, line)
         self._at[path] = line  # a header says it better than a deeper one that implied the table before
         while self._token.text == "]":
             self._advance()
+        return path
+
+    def _repeated(self, array: Path, line: int) -> Path:
+        """One more table of an array of tables."""
+        self._at.setdefault(array, line)
+        index = self._headers.get(array, 0)
+        self._headers[array] = index + 1
+        path = (*array, index)
+        self._at[path] = line
         return path
 
     def _pair(self, table: Path) -> None:
@@ -164,9 +178,12 @@ def _tokens(text: str) -> Iterator[_Token]:
         kind = match.lastgroup or ""
         if kind == "pair":
             yield _Token(kind, match["key"], line, match["value"])
+        elif kind == "header":
+            yield _Token(kind, match["name"], line)
         elif kind != "nothing":
-            yield _Token(kind, match[0], line)
-        line += match[0].count("\n")
+            text = match[0]
+            yield _Token(kind, text, line)
+            line += text.count("\n") if kind in _SEVERAL_LINES else 0
     yield _Token("end", "", line)
 
 

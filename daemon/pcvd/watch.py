@@ -84,12 +84,11 @@ class Watch:
     def counts(self, path: str) -> bool:
         """Whether a change at `path` is worth a look."""
         inner = self._named(path)
-        parts = inner.split(os.sep)
-        if any(part in _UNWATCHED or part.startswith(".venv") for part in parts) or path.endswith(
-            (".pyc", "~", ".swp")
-        ):
+        if path.endswith((".pyc", "~", ".swp")) or not _UNWATCHED.isdisjoint(inner.split(os.sep)):
             return False
-        return not any(
+        if inner.startswith(".venv") or f"{os.sep}.venv" in inner:
+            return False
+        return not self._ignore or not any(
             fnmatch.fnmatch(inner, pattern) or inner.startswith(pattern + os.sep) for pattern in self._ignore
         )
 

@@ -8,7 +8,7 @@ from pcvd.core.rule import Context, Rule
 
 _ID = re.compile(rb"\A(; ModuleID = )'[^\n]*'$", re.MULTILINE)
 _FILE = re.compile(rb'\A((?:; ModuleID = [^\n]*\n)?source_filename = )"[^"\n]*"$', re.MULTILINE)
-_DEFINITION = re.compile(rb"!(\d+) = ")
+_DEFINITION = re.compile(rb"^!(\d+) = ([^\n]*)", re.MULTILINE)
 # Texts and comments come first: what looks like a reference inside them is none. A quote within a text is
 # written \22, so the next quote ends it.
 _REFERENCE = re.compile(rb'"[^"\n]*"|;[^\n]*|!(\d+)\b')
@@ -19,19 +19,15 @@ def _without_names(data: bytes, _context: Context) -> bytes:
 
 
 def _renumbered(data: bytes, _context: Context) -> bytes:
-    lines = data.split(b"\n")
-    defined = {place: found for place, line in enumerate(lines) if (found := _DEFINITION.match(line))}
-    nodes = {found[1]: lines[place][found.end() :] for place, found in defined.items()}
-    rest = b"\n".join(line for place, line in enumerate(lines) if place not in defined)
-    order = _in_order_of_use(rest, nodes)
+    defined: list[tuple[bytes, bytes]] = _DEFINITION.findall(data)
+    nodes = dict(defined)
+    order = _in_order_of_use(_DEFINITION.sub(b"", data), nodes)
     if len(nodes) < len(defined) or not set(order) <= set(nodes):
         return data  # no whole module: a number may mean something that stands elsewhere
     numbers = {name: b"!%d" % number for number, name in enumerate(order)}
-    renamed = _REFERENCE.sub(lambda found: numbers[found[1]] if found[1] else found[0], data).split(b"\n")
-    sorted_nodes = sorted((renamed[place] for place in defined), key=_number)
-    for place, line in zip(defined, sorted_nodes, strict=True):
-        renamed[place] = line
-    return b"\n".join(renamed)
+    renamed = _REFERENCE.sub(lambda found: numbers[found[1]] if found[1] else found[0], data)
+    ordered = iter(sorted((found[0] for found in _DEFINITION.finditer(renamed)), key=_number))
+    return _DEFINITION.sub(lambda _: next(ordered), renamed)
 
 
 def _number(line: bytes) -> int:
