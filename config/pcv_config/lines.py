@@ -24,7 +24,7 @@ _TOKEN = re.compile(
                  (?P<value> {_STRING} | [\w.+:-]+
                           | \[ [ \t]* {_STRING} (?: [ \t]* , [ \t]* {_STRING} )* [ \t]* \] )
                  [ \t\r]* (?= \n | \Z ) )
-    | (?P<header>  ^ \[\[ (?! (?: true | false | inf | nan ) \] )  # an array in an array
+    | (?P<header>  ^ \[\[ (?! (?: true | false | inf | nan ) \] )  # these may stand bare in an array
                  (?P<name> [A-Za-z_][\w-]* ) \]\] [ \t\r]* (?= \n | \Z ) )
     | (?P<newline> \n+ )
     | (?P<nothing> [ \t\r]+ | \#[^\n]* )
@@ -99,7 +99,8 @@ class Lines:
         path = (*path, name)
         if repeated:
             path = self._repeated(path, line)
-        self._at[path] = line  # a header says it better than a deeper one that implied the table before
+        else:
+            self._at[path] = line  # a header says it better than a deeper one that implied the table before
         while self._token.text == "]":
             self._advance()
         return path
@@ -181,9 +182,8 @@ def _tokens(text: str) -> Iterator[_Token]:
         elif kind == "header":
             yield _Token(kind, match["name"], line)
         elif kind != "nothing":
-            text = match[0]
-            yield _Token(kind, text, line)
-            line += text.count("\n") if kind in _SEVERAL_LINES else 0
+            yield _Token(kind, match[0], line)
+            line += match[0].count("\n") if kind in _SEVERAL_LINES else 0
     yield _Token("end", "", line)
 
 

@@ -10,8 +10,9 @@ from pcvd.clock import utc_now
 from pcvd.core.model import TargetSpec
 from pcvd.glance import Glance
 
-FIVE = ("serial", "threads:2", "threads:4", "processes:2")
+SCHEDULES = ("serial", "threads:2", "threads:4", "processes:2")
 MODEL = """
+    import threading
     import jax.numpy as jnp
 
     def one(x):
@@ -20,11 +21,12 @@ MODEL = """
     def other(x):
         return jnp.sin(jnp.cumsum(x) * {factor}) @ jnp.ones((64, 8))
 """
+BY_THREAD = "{factor} if threading.current_thread() is threading.main_thread() else 5"
 ONE, OTHER = (TargetSpec(f"glanced.py:{name}", ("f32[64]",)) for name in ("one", "other"))
 
 
 class Counting:
-    """A pool that tells what it was asked for."""
+    """A pool that remembers what came of its orders."""
 
     def __init__(self, pool):
         self.pool, self.carried = pool, []
@@ -37,19 +39,22 @@ class Counting:
     async def measure(self, pairs, *, rtol=0.0):
         return await self.pool.measure(pairs, rtol=rtol)
 
+    @property
+    def builds(self):
+        return [build for one in self.carried for build in one.run.builds]
+
 
 @pytest.fixture(scope="module")
 def glance(workshop):
-    """Glance at targets after an edit, with these verdicts standing: the runs, and all builds."""
+    """Glance at targets after an edit, with these verdicts standing: the outcome, and what was built."""
 
-    def hold(*cohort, standing=(), **settings):
-        workshop.write("glanced.py", MODEL.format(factor=3))
+    def hold(*cohort, standing=(), factor="3", schedules=SCHEDULES, **settings):
+        workshop.write("glanced.py", MODEL.format(factor=factor))
         pool = Counting(workshop.pool)
-        changed = replace(workshop.settings, schedules=FIVE, **settings)
+        changed = replace(workshop.settings, schedules=schedules, **settings)
         held = Glance(pool, changed, workshop.files, workshop.blobs, utc_now)
-        outcome = workshop.call(held.hold(cohort, "saved", (), {one.target: one for one in standing}))
-        assert [one.verdict for one in outcome.record.judgements] == ["agree"] * len(cohort)
-        return outcome.record.runs, [build for one in pool.carried for build in one.run.builds]
+        known = {one.target: one for one in standing}
+        return workshop.call(held.hold(cohort, "saved", (), known)), pool
 
     return hold
 
@@ -57,58 +62,86 @@ def glance(workshop):
 @pytest.fixture(scope="module")
 def agreed(workshop):
     """The verdicts of a whole round before the edit."""
-    workshop.write("glanced.py", MODEL.format(factor=2))
-    return workshop.hold(ONE, OTHER, schedules=FIVE).record.judgements
+    workshop.write("glanced.py", MODEL.format(factor="2"))
+    return workshop.hold(ONE, schedules=SCHEDULES).record.judgements
 
 
-def test_who_agreed_is_built_once_more_beside_the_reference(glance, agreed):
-    (serial, pair), builds = glance(ONE, standing=agreed)
-    assert (serial.schedule, pair.schedule) == ("serial", "processes:2")
-    assert len({build.worker for build in builds}) == len(builds) == 2
-    (reference,), both = serial.builds, pair.builds
-    assert [(build.worker, build.copy) for build in both] == [
-        (reference.worker, 0), (next(build.worker for build in builds if build.worker != reference.worker), 1)
-    ]  # fmt: skip
+def schedules(outcome):
+    """The schedules that were held against each other, all of which agree."""
+    assert {one.verdict for one in outcome.record.judgements} == {"agree"}
+    return [run.schedule for run in outcome.record.runs]
+
+
+def test_who_agrees_is_compiled_once_more_beside_the_reference(glance, agreed):
+    outcome, pool = glance(ONE, standing=agreed)
+    assert schedules(outcome) == ["serial", "processes:2"]
+    serial, pair = outcome.record.runs
+    (reference,), (same, other) = serial.builds, pair.builds
+    assert len(pool.builds) == 2
+    assert (same.worker, same.copy, same.thread) == (reference.worker, 0, "main")
+    assert (other.copy, other.worker == reference.worker) == (1, False)
+    assert other.thread.startswith("pcv-build")  # what depends on the thread shows
     assert pair.peak_compiling == pair.compiling_beside(ONE.entry) == 2
     assert serial.peak_in_flight == 1
-    assert pair.zygote != serial.zygote
     assert pair.hash_seed != serial.hash_seed
     assert pair.order == (ONE.entry, ONE.entry)
+    assert len(pair.environments) == 2
+    reads = {read.name for read in outcome.record.reads[ONE.entry]}
+    assert any(name.endswith("/glanced.py") for name in reads)
 
 
-def test_whom_nothing_is_known_of_is_held_against_threads(glance):
-    (_, challenger), builds = glance(ONE)
-    assert challenger.schedule == "threads:2"
-    assert len(builds) == 3
+def test_nothing_is_compiled_of_a_program_that_stands(glance, agreed):
+    outcome, pool = glance(ONE, standing=agreed, factor="(4 - 2)")
+    assert pool.builds == []
+    assert list(outcome.confirmed) == [ONE.entry]
+    assert outcome.record.judgements == ()
 
 
-def test_who_has_differed_is_held_against_threads(glance, agreed):
-    differed = [replace(one, verdict="equivalent") for one in agreed]
-    assert [run.schedule for run in glance(ONE, standing=differed)[0]] == ["serial", "threads:2"]
+def test_what_threads_trace_otherwise_does_not_pass_for_standing(glance, agreed):
+    """On the main thread, it is the very program that the verdict stands on."""
+    outcome, _ = glance(ONE, standing=agreed, factor=f"({BY_THREAD.format(factor=2)})")
+    assert outcome.confirmed == {}
+    (judgement,) = outcome.record.judgements
+    assert (judgement.verdict, judgement.first_stage) == ("diverged", "jaxpr")
+    assert [run.schedule for run in outcome.record.runs] == ["serial", "threads:2", "control"]
 
 
-def test_a_verdict_that_no_two_processes_gave_is_followed_by_the_same_schedule(glance, agreed):
-    """What it stands on is compared schedule by schedule: another one would tell nothing of it."""
-    fewer = [
-        replace(one, evidence=one.evidence | {"schedules": {"serial": {}, "threads:2": {}}}) for one in agreed
-    ]
-    assert [run.schedule for run in glance(ONE, standing=fewer)[0]] == ["serial", "threads:2"]
+@pytest.mark.parametrize(
+    "standing",
+    [
+        lambda agreed: (),
+        lambda agreed: [replace(one, verdict="equivalent") for one in agreed],
+        lambda agreed: [
+            replace(one, evidence=one.evidence | {"schedules": {"serial": {}, "processes:2": {}}})
+            for one in agreed
+        ],
+    ],
+    ids=["new", "differed", "agrees so far"],
+)
+def test_who_has_not_agreed_under_every_schedule_is_held_against_threads(glance, agreed, standing):
+    outcome, pool = glance(ONE, standing=standing(agreed))
+    assert schedules(outcome) == ["serial", "threads:2"]
+    assert len(pool.builds) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "challenger", "builds"),
+    [
+        ({"schedules": ("serial", "threads:4")}, "threads:4", 5),
+        ({"schedules": ("serial", "processes:2")}, "processes:2", 3),
+        ({"partition": "auto"}, "threads:2", 3),
+    ],
+    ids=["not configured", "no threads", "in kernels"],
+)
+def test_two_processes_make_a_pair_only_where_both_are_otherwise_tried(
+    glance, agreed, options, challenger, builds
+):
+    outcome, pool = glance(ONE, standing=agreed, **options)
+    assert schedules(outcome) == ["serial", challenger]
+    assert len(pool.builds) == builds
 
 
 def test_several_targets_overlap_each_other(glance, agreed):
-    (_, challenger), builds = glance(ONE, OTHER, standing=agreed)
-    assert challenger.schedule == "threads:2"
-    assert len(builds) == 4
-
-
-def test_what_is_not_configured_is_not_built(glance, agreed, monkeypatch):
-    monkeypatch.setattr(f"{__name__}.FIVE", ("serial", "threads:4"))
-    (_, challenger), _ = glance(ONE, standing=agreed)
-    assert challenger.schedule == "threads:4"
-
-
-def test_with_only_two_processes_configured_the_pair_is_enough(glance, monkeypatch):
-    monkeypatch.setattr(f"{__name__}.FIVE", ("serial", "processes:2"))
-    (_, challenger), builds = glance(ONE)
-    assert challenger.schedule == "processes:2"
-    assert len(builds) == 2
+    outcome, pool = glance(ONE, OTHER, standing=agreed)
+    assert schedules(outcome) == ["serial", "threads:2"]
+    assert len(pool.builds) == 4

@@ -20,9 +20,16 @@ class Conference:
     """The runs of these names meet once. One that ends early leaves, and the others go on without it."""
 
     def __init__(
-        self, parties: Collection[str], decide: Callable[[Mapping[str, Lowered]], Collection[str]]
+        self,
+        parties: Collection[str],
+        decide: Callable[[Mapping[str, Lowered]], Collection[str]],
+        *,
+        once: bool = False,
     ) -> None:
-        """`decide` is asked once, with the programs by run and target; it names the targets to compile."""
+        """`decide` is asked once, with the programs by run and target; it names the targets to compile.
+        `once`: each run compiles one build of them, and no copies.
+        """
+        self.once = once
         self._missing, self._decide = set(parties), decide
         self._lowered: dict[str, Lowered] = {}
         self._over = asyncio.Event()

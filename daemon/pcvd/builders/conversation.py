@@ -220,7 +220,8 @@ class Conversation:
         progress.note_lowered(message)
         await self._barriers.lowered.wait()
         wanted = await conference.meet(progress.order.name, progress.lowered)
-        progress.order = progress.order.only(wanted)
+        order = progress.order.only(wanted)
+        progress.order = order.once() if conference.once else order
         mine = progress.mine(self._share)
         self._together = self._together and bool(mine)
         await self._worker.send(do="build", slots=mine)

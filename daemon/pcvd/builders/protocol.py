@@ -53,14 +53,12 @@ class Order:
         and not built.
         """
         places = [place for place, spec in enumerate(self.cohort) if spec.entry in entries]
-        if len(places) == len(self.cohort):
-            return self
         slots = arrange(self.schedule, len(places), self.challenger) if places else []
         return replace(self, slots=tuple(replace(slot, target=places[slot.target]) for slot in slots))
 
-    def first(self) -> Order:
-        """The first of the builds alone."""
-        return replace(self, slots=self.slots[:1])
+    def once(self) -> Order:
+        """Of every target one build alone, without copies."""
+        return replace(self, slots=tuple(slot for slot in self.slots if slot.copy == 0))
 
     @staticmethod
     def trying(probe: Probe, cohort: Sequence[TargetSpec]) -> Order:
@@ -98,13 +96,14 @@ class Carried:
             self.run.joined(later.run), reads, self.cpu_s + later.cpu_s, {**self.kept, **later.kept}
         )
 
-    def beside(self, reference: Carried) -> Carried:
+    def beside(self, reference: Carried, schedule: Schedule) -> Carried:
         """These builds and the reference's, which were under way at the same time in another process, as the
-        one run that they were. What the reference read is its own.
+        run under `schedule` that they were together. Zygote and hash seed are those of these builds; what the
+        reference has read is booked with its own run.
         """
         run = reference.run.joined(self.run)
-        named = replace(run, schedule=self.run.schedule, zygote=self.run.zygote, hash_seed=self.run.hash_seed)
-        return replace(self, run=named)
+        run = replace(run, schedule=schedule.name, zygote=self.run.zygote, hash_seed=self.run.hash_seed)
+        return replace(self, run=run)
 
 
 @dataclass(frozen=True, slots=True)
