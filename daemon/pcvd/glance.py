@@ -5,8 +5,7 @@ A single target has copies under `threads:2`, so that something overlaps it: wit
 on what may be two cores. All of them are lowered, since a race shows in what threads trace at the same time.
 But where the target has agreed under every schedule, one copy alone is compiled, beside the reference, which
 another process compiles at that very moment: these two are a run of `processes:2`, whose overlap is measured
-as it always is. What threads do to each other that compile at the same time, the whole round that follows is to
-show.
+as it always is. What threads that compile at one time do to each other is left to the whole round.
 
 A glance finds agreement, or that the programs are those of a verdict that stands. Where it finds anything
 else (a difference, a failure, builds that missed each other) that is no verdict yet: builds that are lowered
