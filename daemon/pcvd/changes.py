@@ -124,14 +124,18 @@ class Changes:
             and plan.seen(file) in {None, digests[path]}
         }
         declaring -= same
-        gone = {
+        silent = {
             file
             for file in plan.sources - declaring - same
             if (path := self._path(file)) in concerned | paths and not may_declare(path)
         }
+        # Many an editor empties a file to write it anew: who declared targets is asked whether it still does.
+        emptied = {file for file in silent if plan.declares(file) and digests.get(self._path(file))}
+        declaring |= emptied
+        gone = silent - emptied
         if not changes and not declaring and not gone:
             return None
-        return events.Saved(changes, declaring, frozenset(gone), cosmetic)
+        return events.Saved(changes, frozenset(declaring), frozenset(gone), cosmetic)
 
 
 def _unseen_among(names: Iterable[str], watch: Watch) -> dict[str, bool]:

@@ -66,6 +66,35 @@ def test_a_comment_is_told_as_one(project):
     assert project.plan.believes()
 
 
+def test_a_file_that_is_emptied_is_asked_before_its_targets_go(project):
+    """Many an editor empties a file to write it anew, and may be met in between."""
+
+    async def play():
+        project.model.write_text("")
+        emptied = await project.saved(project.model)
+        assert (emptied.declaring, emptied.gone) == ({"m.py"}, frozenset())
+        assert project.plan.exists(ENTRY)
+        assert project.plan.asking == {"m.py"}  # so nobody is told that all is well
+        project.plan.handle(Declared((), "m.py", frozenset({str(project.model)})))
+        assert not project.plan.exists(ENTRY)
+        project.plan.handle(Ended())
+        project.model.write_text("# still nothing\n")
+        again = await project.saved(project.model)
+        assert (again.declaring, again.gone) == (frozenset(), {"m.py"})
+
+    asyncio.run(play())
+
+
+def test_a_file_that_is_removed_takes_its_targets_along(project):
+    async def play():
+        project.model.unlink()
+        event = await project.saved(project.model)
+        assert (event.declaring, event.gone) == (frozenset(), {"m.py"})
+        assert not project.plan.exists(ENTRY)
+
+    asyncio.run(play())
+
+
 def test_what_was_seen_before_the_watcher_spoke_is_no_news_of_the_declarations_either(project):
     async def play():
         await project.changes.learn()

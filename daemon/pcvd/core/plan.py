@@ -142,6 +142,10 @@ class Plan:
         """Those of `files` that were not asked for their targets, and are not about to be."""
         return files - self.sources
 
+    def declares(self, file: str) -> bool:
+        """Whether there are targets that the model file has declared."""
+        return self._held.roster.declares(file)
+
     @property
     def sound(self) -> frozenset[str]:
         """The model files that were asked, and told."""

@@ -136,6 +136,10 @@ class Roster:
         for spec in specs:
             yield from self._declare(spec, event.source)
 
+    def declares(self, source: str) -> bool:
+        """Whether there are targets that the source has declared."""
+        return bool(self._by_source.get(source))
+
     def undeclared(self, event: Declared) -> list[str]:
         """The targets that the event's source declared before, and declares no more."""
         declared = {spec.entry for spec in event.targets}
