@@ -130,7 +130,9 @@ class Changes:
             if (path := self._path(file)) in concerned | paths and not may_declare(path)
         }
         # Many an editor empties a file to write it anew: who declared targets is asked whether it still does.
-        emptied = {file for file in silent if plan.declares(file) and digests.get(self._path(file))}
+        # Or it cannot be read, and nobody knows.
+        stats = await self._files.stats(self._path(file) for file in silent if plan.declares(file))
+        emptied = {file for file in silent if stats.get(self._path(file)) is not None}
         declaring |= emptied
         gone = silent - emptied
         if not changes and not declaring and not gone:

@@ -55,6 +55,11 @@ class Glance:
         # Each worker of `processes:N` has a build of its own: none of them can do without.
         self._pairs = PAIR in places and self._challenger.kind == "threads" and settings.partition == WHOLE
 
+    @property
+    def traced(self) -> tuple[str, str]:
+        """The schedules under which targets are traced."""
+        return SERIAL.name, self._challenger.name
+
     async def hold(
         self,
         cohort: Sequence[TargetSpec],
@@ -160,7 +165,7 @@ class Glance:
             gathered.book(one)
         digests, changed = await self._jury.resolve(kept, gathered.reads)
         confirmed = {entry: (*reads, *premises) for entry, reads in digests.items() if entry not in changed}
-        return replace(outcome, confirmed=confirmed, moved=tuple(changed))
+        return replace(outcome, confirmed=confirmed, traced=self.traced, moved=tuple(changed))
 
 
 def _differ(entry: str, programs: Mapping[str, Lowered]) -> bool:

@@ -9,7 +9,9 @@ import structlog
 
 from pcvd.clock import utc_now
 from pcvd.core import events
+from pcvd.core.compare import AGREE
 from pcvd.core.model import source_key
+from pcvd.core.programs import is_covered
 from pcvd.core.succession import (
     accumulate,
     confirmed,
@@ -65,9 +67,14 @@ class Validation:
         if order.whole:
             rounds = Rounds(*self._surroundings, soak=order.soak, alone=self._alone)
             return await rounds.hold(cohort, order.why, self._premises)
+        glance = Glance(*self._surroundings)
         standing = {spec.entry: await self._standing(spec.entry) for spec in cohort}
-        known = {entry: one.judgement for entry, one in standing.items() if one is not None}
-        return await Glance(*self._surroundings).hold(cohort, order.why, self._premises, known)
+        known = {
+            entry: one.judgement
+            for entry, one in standing.items()
+            if one is not None and (order.aside or is_covered(one.judgement, glance.traced))
+        }
+        return await glance.hold(cohort, order.why, self._premises, known)
 
     async def _standing(self, entry: str) -> VerdictRecord | None:
         return next(iter(await self._store.verdicts(entry, 1)), None)
@@ -106,10 +113,18 @@ class Validation:
             outcome.again if outcome is not None else (),
             (*(one.target for one in changed), *(outcome.moved if outcome is not None else ())),
             round=number,
-            confirmed=tuple(events.Confirmed(entry, _files_of(reads)) for entry, (_, reads) in kept.items()),
+            confirmed=tuple(
+                events.Confirmed(entry, _files_of(reads), partial=self._is_partial(outcome))
+                for entry, (_, reads) in kept.items()
+            ),
         )
         standing = tuple(judgement for judgement, _ in kept.values())
         return Finished((ended,), {"workers": (), "store": ()}, record, changed, standing)
+
+    def _is_partial(self, outcome: Outcome | None) -> bool:
+        """Whether what was confirmed was traced under fewer schedules than there are."""
+        traced = outcome.traced if outcome is not None else ()
+        return is_partial(AGREE, traced, self._settings.schedules)
 
     async def _confirm(self, outcome: Outcome) -> dict[str, tuple[Judgement, tuple[Read, ...]]]:
         """Write down that verdicts stand over other sources."""

@@ -37,6 +37,32 @@ def host(x):
 def model(x):
     return jax.pure_callback(host, jax.ShapeDtypeStruct((4,), np.float32), x)
 """
+PLAIN = """
+import pcv
+
+@pcv.target("f32[4]")
+def model(x):
+    return x * 2.0
+"""
+CROWD = """
+import threading
+import time
+import pcv
+
+inside, lock = 0, threading.Lock()
+
+@pcv.target("f32[4]")
+def model(x):
+    global inside
+    with lock:
+        inside += 1
+    time.sleep(0.5)
+    seen = inside
+    time.sleep(0.5)
+    with lock:
+        inside -= 1
+    return x * (2.0 if seen < 3 else 3.0)
+"""
 SLOW = """
 import time
 import pcv
@@ -76,6 +102,21 @@ def test_what_the_compiler_is_told_is_part_of_the_program(started, fresh, before
     assert judged(project, fresh) == rounds
     project.write("model.py", OPTIONS.replace(before, after))
     assert judged(project, fresh) == rounds + 1
+
+
+def test_what_shows_under_another_schedule_alone_is_found_and_goes(new_project, fresh):
+    """To the first tier, the program is the same before, then, and afterwards."""
+    settings = SETTINGS.replace('"threads:2"', '"threads:2", "threads:4"')
+    project = new_project({"pcv.toml": settings, "model.py": PLAIN})
+    project.start()
+    fresh(project)
+    project.write("model.py", CROWD)
+    (row,) = fresh(project, code=1)["targets"]
+    assert (row["verdict"], row["first_stage"]) == ("diverged", "jaxpr")
+    assert row["evidence"]["schedules"]["threads:2"]["differing_stages"] == []
+    project.write("model.py", PLAIN)
+    (row,) = fresh(project)["targets"]
+    assert row["verdict"] == "agree"
 
 
 def test_what_calls_back_is_always_built(started, fresh):

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pcvd.core.compare import INCONCLUSIVE
-from pcvd.core.model import digest
+from pcvd.core.model import TRACED, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pcvd.core.model import Judgement
+
+_TRACED = frozenset(TRACED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,17 @@ def is_standing(programs: Mapping[str, Sequence[Program]], standing: Judgement, 
         for schedule, made in programs.items()
         for program in made
     ) and all(programs.values())
+
+
+def is_covered(standing: Judgement, traced: Collection[str]) -> bool:
+    """Whether tracing under these schedules can tell that a verdict stands after the code was edited: not
+    where programs differed under others alone, since the edit may have mended just that.
+    """
+    schedules: Mapping[str, Mapping[str, Sequence[str]]] = standing.evidence.get("schedules") or {}
+    return all(
+        name in traced or _TRACED.isdisjoint(one.get("differing_stages") or ())
+        for name, one in schedules.items()
+    )
 
 
 def _is(digest: str | None, known: str | None) -> bool:
