@@ -165,7 +165,7 @@ class Glance:
             gathered.book(one)
         digests, changed = await self._jury.resolve(kept, gathered.reads)
         confirmed = {entry: (*reads, *premises) for entry, reads in digests.items() if entry not in changed}
-        return replace(outcome, confirmed=confirmed, traced=self.traced, moved=tuple(changed))
+        return replace(outcome, confirmed=confirmed, moved=tuple(changed))
 
 
 def _differ(entry: str, programs: Mapping[str, Lowered]) -> bool:

@@ -78,8 +78,6 @@ class Outcome:
     again: tuple[str, ...] = ()
     changed: tuple[Judgement, ...] = ()
     confirmed: Mapping[str, tuple[Read, ...]] = field(default_factory=dict)
-    traced: tuple[str, ...] = ()
-    """The schedules under which those `confirmed` were traced."""
     moved: tuple[str, ...] = ()
     """Targets that would be confirmed, had their files not been edited meanwhile."""
 

@@ -9,7 +9,6 @@ import structlog
 
 from pcvd.clock import utc_now
 from pcvd.core import events
-from pcvd.core.compare import AGREE
 from pcvd.core.model import source_key
 from pcvd.core.programs import is_covered
 from pcvd.core.succession import (
@@ -113,18 +112,10 @@ class Validation:
             outcome.again if outcome is not None else (),
             (*(one.target for one in changed), *(outcome.moved if outcome is not None else ())),
             round=number,
-            confirmed=tuple(
-                events.Confirmed(entry, _files_of(reads), partial=self._is_partial(outcome))
-                for entry, (_, reads) in kept.items()
-            ),
+            confirmed=tuple(events.Confirmed(entry, _files_of(reads)) for entry, (_, reads) in kept.items()),
         )
         standing = tuple(judgement for judgement, _ in kept.values())
         return Finished((ended,), {"workers": (), "store": ()}, record, changed, standing)
-
-    def _is_partial(self, outcome: Outcome | None) -> bool:
-        """Whether what was confirmed was traced under fewer schedules than there are."""
-        traced = outcome.traced if outcome is not None else ()
-        return is_partial(AGREE, traced, self._settings.schedules)
 
     async def _confirm(self, outcome: Outcome) -> dict[str, tuple[Judgement, tuple[Read, ...]]]:
         """Write down that verdicts stand over other sources."""

@@ -86,22 +86,6 @@ def test_a_comment_beside_an_edit_is_an_edit(plan):
     assert not plan.fresh(A)
 
 
-def test_other_code_of_the_same_programs_is_looked_at_under_every_schedule(plan):
-    """What threads trace that are more than two, the first tier has not seen."""
-    plan.handle(Saved({OWN: "2"}))
-    whole = Validate((A,), "a.py was saved", whole=True, aside=True)
-    (order,) = plan.handle(Ended(confirmed=(Confirmed(A, reads(A, "2"), partial=True),)))
-    assert (order.cohort, order.whole, order.aside) == (whole.cohort, True, True)
-    assert plan.fresh(A)
-    assert plan.unfinished([A])
-
-
-def test_the_same_code_is_not(plan):
-    plan.handle(comment())
-    assert plan.handle(Ended(confirmed=(Confirmed(A, reads(A, "2"), partial=True),))) == []
-    assert not plan.unfinished()
-
-
 def test_who_reads_the_text_is_not_content_with_the_code(plan):
     plan.handle(Saved({OWN: "2"}))
     plan.handle(Ended((Judged(A, "agree", reads(A, "2") | {f"{OWN}//text": "2"}),)))

@@ -104,13 +104,15 @@ def test_what_the_compiler_is_told_is_part_of_the_program(started, fresh, before
     assert judged(project, fresh) == rounds + 1
 
 
-def test_what_shows_under_another_schedule_alone_is_found_and_goes(new_project, fresh):
-    """To the first tier, the program is the same before, then, and afterwards."""
+def test_a_difference_that_another_schedule_showed_goes_with_its_cause(new_project, fresh):
+    """To the first tier, the program is the same before and afterwards."""
     settings = SETTINGS.replace('"threads:2"', '"threads:2", "threads:4"')
     project = new_project({"pcv.toml": settings, "model.py": PLAIN})
     project.start()
     fresh(project)
     project.write("model.py", CROWD)
+    fresh(project)
+    assert project.pcvctl("recheck").returncode == 1
     (row,) = fresh(project, code=1)["targets"]
     assert (row["verdict"], row["first_stage"]) == ("diverged", "jaxpr")
     assert row["evidence"]["schedules"]["threads:2"]["differing_stages"] == []

@@ -80,8 +80,6 @@ def _judged(held: Held, order: Validate, event: Ended) -> None:
         if confirmed.entry in roster:
             roster.confirm(confirmed.entry, confirmed.reads)
             held.stands(confirmed.entry)
-            if confirmed.partial and not order.aside:  # after a comment the code is the same
-                held.unfinished[confirmed.entry] = order.by
     puzzling = tuple(judged.entry for judged in event.judged if judged.puzzling)
     if puzzling:
         held.aside.puzzle(Investigate(order.cohort, puzzling, event.round, by=order.by))

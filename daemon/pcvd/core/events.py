@@ -122,14 +122,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """One target whose files changed and whose programs did not: its verdict stands, over these reads.
-
-    `partial`: not under every schedule was it looked at what programs there are.
-    """
+    """One target whose files changed and whose programs did not: its verdict stands, over these reads."""
 
     entry: str
     reads: Mapping[str, str | None]
-    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
