@@ -131,8 +131,9 @@ class Changes:
         }
         # Many an editor empties a file to write it anew: who declared targets is asked whether it still does.
         # Or it cannot be read, and nobody knows.
-        stats = await self._files.stats(self._path(file) for file in silent if plan.declares(file))
-        emptied = {file for file in silent if stats.get(self._path(file)) is not None}
+        declared = {self._path(file): file for file in silent if plan.declares(file)}
+        stats = await self._files.stats(declared) if declared else {}
+        emptied = {file for path, file in declared.items() if stats[path] is not None}
         declaring |= emptied
         gone = silent - emptied
         if not changes and not declaring and not gone:

@@ -85,8 +85,7 @@ class Glance:
         if outcome is None:
             told_apart = any(_differ(spec.entry, lowered) for spec in new)
             rest = list(cohort) if told_apart else new
-            schedules = (SERIAL.name, self._challenger.name)
-            outcome = await self._rounds.hold(rest, why, premises, schedules)
+            outcome = await self._rounds.hold(rest, why, premises, self.traced)
             new = rest
         return await self._with_confirmed(
             outcome, [spec for spec in cohort if spec not in new], carried, premises
@@ -107,7 +106,7 @@ class Glance:
         standing: Mapping[str, Judgement],
         premises: str,
     ) -> bool:
-        if entry not in standing or programs.keys() != {SERIAL.name, self._challenger.name}:
+        if entry not in standing or programs.keys() != set(self.traced):
             return False
         made = {schedule: lowered.get(entry, ()) for schedule, lowered in programs.items()}
         return is_standing(made, standing[entry], premises)
@@ -120,7 +119,7 @@ class Glance:
         paired: bool,
     ) -> list[Carried]:
         schedules = {SERIAL: 0, self._challenger: self._place}
-        conference = Conference([one.name for one in schedules], decide, once=paired)
+        conference = Conference(self.traced, decide, once=paired)
         partition = self._settings.partition
         orders = [
             Order.of(cohort, schedule, place, conference=conference, partition=partition)

@@ -120,7 +120,7 @@ def daemon(root: Path) -> dict[str, Any]:
             "daemon_rss_mb": round(process.memory_info().rss / 1e6, 1),
             "family_pss_mb": round(sum(one.memory_full_info().pss for one in family) / 1e6, 1),
             "family": len(family),
-            "idle_cpu_percent": idle_cpu(family),
+            "idle_cpu_percent": idle_cpu(process),
         }
         demonstration.edit(str(root), "0.03")
         saved = time.perf_counter()
@@ -171,11 +171,11 @@ def used(process: psutil.Process) -> dict[int, float]:
     return times
 
 
-def idle_cpu(family: list[psutil.Process]) -> float:
+def idle_cpu(process: psutil.Process) -> float:
     """Percent of one core that the family uses while nothing happens."""
-    before = sum(sum(one.cpu_times()[:2]) for one in family)
+    before = sum(used(process).values())
     time.sleep(IDLE_S)
-    return round(100 * (sum(sum(one.cpu_times()[:2]) for one in family) - before) / IDLE_S, 2)
+    return round(100 * (sum(used(process).values()) - before) / IDLE_S, 2)
 
 
 def status(root: Path) -> tuple[float, str]:

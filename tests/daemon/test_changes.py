@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 
 import pytest
 
@@ -81,6 +83,21 @@ def test_a_file_that_is_emptied_is_asked_before_its_targets_go(project):
         project.model.write_text("# still nothing\n")
         again = await project.saved(project.model)
         assert (again.declaring, again.gone) == (frozenset(), {"m.py"})
+
+    asyncio.run(play())
+
+
+def test_a_file_that_cannot_be_read_is_asked_before_its_targets_go(project, monkeypatch):
+    def refused(_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    async def play():
+        monkeypatch.setattr("pcvd.files._hash", refused)
+        monkeypatch.setattr("pcvd.changes.may_declare", lambda _path: False)
+        os.utime(project.model, ns=(0, 0))
+        event = await project.saved(project.model)
+        assert (event.declaring, event.gone) == ({"m.py"}, frozenset())
+        assert project.plan.exists(ENTRY)
 
     asyncio.run(play())
 
