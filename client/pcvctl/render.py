@@ -109,7 +109,7 @@ def _columns(targets: list[dict[str, Any]], now: float | None, unicode: bool) ->
         Column("now", [one.doing for one in standings]),
         Column("differs at", [table.clean(text(target.get("first_stage"))) for target in targets], leaves=6),
         Column("output", [_output(mapping(target.get("output"))) for target in targets], leaves=5),
-        Column("schedules", [str(len(one) or "") for one in schedules], right=True, leaves=2),
+        Column("schedules", [_under(one) for one in evidence], right=True, leaves=2),
         Column("at once", [_peak(one) for one in schedules], right=True, leaves=3),
         Column("rounds", [_count(one.get("rounds")) for one in evidence], right=True, leaves=1),
         Column(
@@ -120,6 +120,12 @@ def _columns(targets: list[dict[str, Any]], now: float | None, unicode: bool) ->
             leaves=4,
         ),
     ]
+
+
+def _under(evidence: dict[str, Any]) -> str:
+    """Under how many schedules the code was tried, as it is now."""
+    tried = set(mapping(evidence.get("schedules"))).difference(texts(evidence.get("untraced")))
+    return str(len(tried) or "")
 
 
 def _output(output: dict[str, Any]) -> str:

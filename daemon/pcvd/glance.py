@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pcvd.builders.conference import Lowered
     from pcvd.builders.protocol import Builders, Carried
     from pcvd.core.model import Judgement, Read, TargetSpec
+    from pcvd.core.schedule import Schedule
     from pcvd.files import Files
 
 
@@ -49,16 +50,11 @@ class Glance:
         self._builders, self._settings = builders, settings
         self._jury = Jury(builders, settings, files, blobs, now)
         self._rounds = Rounds(builders, settings, files, blobs, now)
-        challengers = [one for one in map(parse, settings.schedules) if not one.serial]
-        places = {one: place for place, one in enumerate(challengers) if one.overlap > 1}
+        places = _challengers(settings.schedules)
         self._challenger, self._place = next(iter(places.items()))
+        self._traced = traced(settings.schedules)
         # Each worker of `processes:N` has a build of its own: none of them can do without.
         self._pairs = PAIR in places and self._challenger.kind == "threads" and settings.partition == WHOLE
-
-    @property
-    def traced(self) -> tuple[str, str]:
-        """The schedules under which targets are traced."""
-        return SERIAL.name, self._challenger.name
 
     async def hold(
         self,
@@ -85,11 +81,13 @@ class Glance:
         if outcome is None:
             told_apart = any(_differ(spec.entry, lowered) for spec in new)
             rest = list(cohort) if told_apart else new
-            outcome = await self._rounds.hold(rest, why, premises, self.traced)
+            outcome = await self._rounds.hold(rest, why, premises, self._traced)
             new = rest
-        return await self._with_confirmed(
-            outcome, [spec for spec in cohort if spec not in new], carried, premises
-        )
+        kept = [spec for spec in cohort if spec not in new]
+        gathered = Gathered(tuple(kept))
+        for one in carried:
+            gathered.book(one)
+        return replace(outcome, kept=await self._jury.confirm(kept, gathered.reads, premises))
 
     def _agrees(self, last: Judgement | None) -> bool:
         """Whether a target agreed under all schedules."""
@@ -106,7 +104,7 @@ class Glance:
         standing: Mapping[str, Judgement],
         premises: str,
     ) -> bool:
-        if entry not in standing or programs.keys() != set(self.traced):
+        if entry not in standing or programs.keys() != set(self._traced):
             return False
         made = {schedule: lowered.get(entry, ()) for schedule, lowered in programs.items()}
         return is_standing(made, standing[entry], premises)
@@ -119,7 +117,7 @@ class Glance:
         paired: bool,
     ) -> list[Carried]:
         schedules = {SERIAL: 0, self._challenger: self._place}
-        conference = Conference(self.traced, decide, once=paired)
+        conference = Conference(self._traced, decide, once=paired)
         partition = self._settings.partition
         orders = [
             Order.of(cohort, schedule, place, conference=conference, partition=partition)
@@ -151,20 +149,16 @@ class Glance:
         changed = {one.target for one in outcome.changed}
         return outcome if {spec.entry for spec in new} <= agreed | changed else None
 
-    async def _with_confirmed(
-        self,
-        outcome: Outcome,
-        kept: Sequence[TargetSpec],
-        carried: Sequence[Carried],
-        premises: Sequence[Read],
-    ) -> Outcome:
-        """`outcome`, with the targets whose verdict stands, unless their files were edited meanwhile."""
-        gathered = Gathered(tuple(kept))
-        for one in carried:
-            gathered.book(one)
-        digests, changed = await self._jury.resolve(kept, gathered.reads)
-        confirmed = {entry: (*reads, *premises) for entry, reads in digests.items() if entry not in changed}
-        return replace(outcome, confirmed=confirmed, moved=tuple(changed))
+
+def traced(schedules: Sequence[str]) -> tuple[str, str]:
+    """Those of a project's schedules under which a first tier traces targets."""
+    return SERIAL.name, next(iter(_challengers(schedules))).name
+
+
+def _challengers(schedules: Sequence[str]) -> dict[Schedule, int]:
+    """Schedules of which builds overlap, and which challenger of a round each is, counted from zero."""
+    challengers = [one for one in map(parse, schedules) if not one.serial]
+    return {one: place for place, one in enumerate(challengers) if one.overlap > 1}
 
 
 def _differ(entry: str, programs: Mapping[str, Lowered]) -> bool:

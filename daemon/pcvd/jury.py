@@ -66,20 +66,28 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """Targets whose programs are those that their verdict stands on, and what these read. `moved`: others,
+    whose files were edited meanwhile.
+    """
+
+    reads: Mapping[str, tuple[Read, ...]] = field(default_factory=dict)
+    moved: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a round came to.
 
     `record` holds what stands. `again`: targets that fell victim to another's failure and are built once more
     without it. `changed`: targets whose files were edited meanwhile; their judgements say so and are not
-    recorded. `confirmed`: targets whose programs are those that their verdict stands on, and what they read.
+    recorded. `kept`: those that were not built again.
     """
 
     record: RoundRecord
     again: tuple[str, ...] = ()
     changed: tuple[Judgement, ...] = ()
-    confirmed: Mapping[str, tuple[Read, ...]] = field(default_factory=dict)
-    moved: tuple[str, ...] = ()
-    """Targets that would be confirmed, had their files not been edited meanwhile."""
+    kept: Confirmation = Confirmation()
 
 
 class Jury:
@@ -95,7 +103,7 @@ class Jury:
         """The verdicts. `premises` are what builds rest on beside the files they read: versions, settings."""
         cohort = gathered.cohort
         deltas, unmeasured = await self._distances(gathered)
-        digests, changed = await self.resolve(cohort, gathered.reads)
+        digests, changed = await self._resolve(cohort, gathered.reads)
         unreadable = await asyncio.to_thread(self._unreadable, gathered.runs)
         facts = Facts(
             self._settings.tolerate, deltas, changed, unreadable, unmeasured, gathered.alone,
@@ -129,7 +137,18 @@ class Jury:
             changed=tuple(one for one in judgements if one.target in changed),
         )
 
-    async def resolve(
+    async def confirm(
+        self,
+        kept: Sequence[TargetSpec],
+        reads: Mapping[str, Sequence[Read]],
+        premises: Sequence[Read] = (),
+    ) -> Confirmation:
+        """The verdicts of `kept` stand, unless their files were edited meanwhile."""
+        digests, changed = await self._resolve(kept, reads)
+        held = {entry: (*found, *premises) for entry, found in digests.items() if entry not in changed}
+        return Confirmation(held, tuple(changed))
+
+    async def _resolve(
         self, cohort: Sequence[TargetSpec], reads: Mapping[str, Sequence[Read]]
     ) -> tuple[dict[str, tuple[Read, ...]], dict[str, list[str]]]:
         """Every target's reads with digests, and the files that are not what some build of it read."""

@@ -143,7 +143,9 @@ class Orders:
 
     async def _explained(self, order: events.Work, cohort: Sequence[TargetSpec]) -> Finished:
         try:
-            if isinstance(order, events.Validate) and order.whole and order.aside:
+            if isinstance(order, events.Retrace) or (
+                isinstance(order, events.Validate) and order.whole and order.aside
+            ):
                 # Not for this round: the next save is to find workers waiting.
                 await self.prepare()
             means = await self._supply.means()
@@ -152,6 +154,8 @@ class Orders:
                     return await ask(means, order.files)
                 case events.Validate():
                     return await self._validate(means, order, cohort)
+                case events.Retrace():
+                    return await Validation(means, alone=lambda: False).retrace(cohort)
                 case events.Investigate():
                     return await _investigate(means, order, cohort)
         except PcvError as error:

@@ -58,6 +58,7 @@ async def known(
             grave=standing.grave,
             partial=is_partial(standing.verdict, standing.schedules, schedules),
             unexplained=_unexplained(standing),
+            untraced=standing.untraced,
         )
         for standing in standings
     )

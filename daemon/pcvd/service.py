@@ -170,6 +170,9 @@ class Service:
                         order=order.number,
                         by=order.by,
                     )
+                case events.Retrace(entries):
+                    cohort = [self._plan.spec(entry) for entry in entries]
+                    log.info("retracing", targets=entries, order=order.number, by=order.by)
                 case events.Investigate(entries, targets):
                     cohort = [self._plan.spec(entry) for entry in entries]
                     log.info("investigating", targets=targets, order=order.number, by=order.by)

@@ -22,16 +22,21 @@ from pcvd.core.succession import (
     strengthened,
 )
 from pcvd.finished import Explanation, Finished
-from pcvd.glance import Glance
+from pcvd.glance import Glance, traced
+from pcvd.jury import Confirmation
+from pcvd.retrace import Retracing
 from pcvd.round import Rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pcvd.core.model import Judgement, Read, TargetSpec
     from pcvd.jury import Outcome
     from pcvd.means import Means
     from pcvd.store import RoundRecord, VerdictRecord
+
+    _Kept = Mapping[str, tuple[Judgement, tuple[Read, ...]]]
+    """Verdicts that stand, and what they rest on now."""
 
 log = structlog.get_logger()
 
@@ -60,20 +65,45 @@ class Validation:
             finished = await self._conclude(record, outcome, provisional, whole=order.whole)
             # Of whom it could not judge, a verdict stands: not to be replaced by the reason for having none.
             return replace(finished, explanations=counted, changed=())
-        return await self._conclude(await self._succeed(record), outcome, provisional, whole=order.whole)
+        seen = None if order.whole else traced(self._settings.schedules)
+        return await self._conclude(
+            await self._succeed(record), outcome, provisional, whole=order.whole, seen=seen
+        )
 
     async def _judge(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Outcome:
         if order.whole:
             rounds = Rounds(*self._surroundings, soak=order.soak, alone=self._alone)
             return await rounds.hold(cohort, order.why, self._premises)
-        glance = Glance(*self._surroundings)
-        standing = {spec.entry: await self._standing(spec.entry) for spec in cohort}
+        glance, seen = Glance(*self._surroundings), traced(self._settings.schedules)
         known = {
-            entry: one.judgement
-            for entry, one in standing.items()
-            if one is not None and (order.aside or is_covered(one.judgement, glance.traced))
+            entry: one
+            for entry, one in (await self._judgements(cohort)).items()
+            if order.aside or is_covered(one, seen)
         }
         return await glance.hold(cohort, order.why, self._premises, known)
+
+    async def retrace(self, cohort: Sequence[TargetSpec]) -> Finished:
+        """See whether the verdicts of `cohort` stand under the schedules that the first tier left out. Raises
+        SetupError where no worker can be had, StoreError.
+        """
+        found, doubted = await Retracing(*self._surroundings).hold(
+            cohort,
+            await self._judgements(cohort),
+            await self._store.reads([spec.entry for spec in cohort]),
+            source_key(self._premises),
+            but=traced(self._settings.schedules),
+        )
+        kept = await self._confirm(found, self._settings.schedules)
+        if doubted:
+            log.info("doubted", targets=doubted)
+        ended = events.Ended(changed=found.moved, confirmed=_told(kept), doubted=doubted)
+        standing = tuple(judgement for judgement, _ in kept.values())
+        return Finished((ended,), {"workers": (), "store": ()}, confirmed=standing)
+
+    async def _judgements(self, cohort: Sequence[TargetSpec]) -> dict[str, Judgement]:
+        """The verdicts that stand."""
+        standing = {spec.entry: await self._standing(spec.entry) for spec in cohort}
+        return {entry: one.judgement for entry, one in standing.items() if one is not None}
 
     async def _standing(self, entry: str) -> VerdictRecord | None:
         return next(iter(await self._store.verdicts(entry, 1)), None)
@@ -85,8 +115,11 @@ class Validation:
         provisional: frozenset[str] = frozenset(),
         *,
         whole: bool,
+        seen: Collection[str] | None = None,
     ) -> Finished:
-        """Record a round, where it judged anything, and tell of it."""
+        """Record a round, where it judged anything, and tell of it. `seen`: the schedules under which what
+        was confirmed was traced; None where it need not be.
+        """
         number = None
         if record.judgements:
             number = await self._store.record(record)
@@ -106,28 +139,37 @@ class Validation:
             )
             for one in record.judgements
         )
-        kept = await self._confirm(outcome) if outcome is not None else {}
+        found = outcome.kept if outcome is not None else Confirmation()
+        kept = await self._confirm(found, seen)
         ended = events.Ended(
             judged,
             outcome.again if outcome is not None else (),
-            (*(one.target for one in changed), *(outcome.moved if outcome is not None else ())),
+            (*(one.target for one in changed), *found.moved),
             round=number,
-            confirmed=tuple(events.Confirmed(entry, _files_of(reads)) for entry, (_, reads) in kept.items()),
+            confirmed=_told(kept),
         )
         standing = tuple(judgement for judgement, _ in kept.values())
         return Finished((ended,), {"workers": (), "store": ()}, record, changed, standing)
 
-    async def _confirm(self, outcome: Outcome) -> dict[str, tuple[Judgement, tuple[Read, ...]]]:
-        """Write down that verdicts stand over other sources."""
+    async def _confirm(self, found: Confirmation, seen: Collection[str] | None) -> _Kept:
+        """Write down that verdicts stand over other sources, which were traced under the schedules `seen`
+        (None: they need not be).
+        """
         kept = {}
-        for entry, reads in outcome.confirmed.items():
-            standing = await self._standing(entry)
-            if standing is not None:
-                kept[entry] = confirmed(standing.judgement, source_key(reads)), reads
-                log.info("confirmed", target=entry, verdict=standing.judgement.verdict)
+        for entry, reads in found.reads.items():
+            record = await self._standing(entry)
+            if record is None:
+                continue
+            left = None if seen is None else self._left(record.judgement, seen)
+            kept[entry] = confirmed(record.judgement, source_key(reads), left), reads
+            log.info("confirmed", target=entry, verdict=record.judgement.verdict, untraced=left or None)
         if kept:
             await self._store.confirm(kept, utc_now())
         return kept
+
+    def _left(self, judgement: Judgement, seen: Collection[str]) -> list[str]:
+        """The schedules that a verdict rests on, and that are not among those `seen`."""
+        return [one for one in self._settings.schedules if one in judgement.schedules and one not in seen]
 
     async def _succeed(self, record: RoundRecord) -> RoundRecord:
         """`record`, with what earlier rounds over the same sources have found out already."""
@@ -158,6 +200,13 @@ class Validation:
         # Of the others the reads stay as well: what was read now may be newer than their verdict.
         reads = {one.target: record.reads[one.target] for one in recorded if one.target in record.reads}
         return replace(record, judgements=tuple(recorded), reads=reads), tuple(counted)
+
+
+def _told(kept: _Kept) -> tuple[events.Confirmed, ...]:
+    return tuple(
+        events.Confirmed(entry, _files_of(reads), partial="untraced" in judgement.evidence)
+        for entry, (judgement, reads) in kept.items()
+    )
 
 
 def _files_of(reads: Sequence[Read]) -> dict[str, str | None]:

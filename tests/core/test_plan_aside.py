@@ -18,7 +18,10 @@ from pcvd.core.events import (
     Ended,
     Investigate,
     Judged,
+    Known,
     Outdated,
+    Recovered,
+    Retrace,
     Saved,
     Validate,
     Wondered,
@@ -187,6 +190,84 @@ def test_a_verdict_that_is_confirmed_is_fresh_and_keeps_what_it_still_wants():
     assert plan.handle(confirmed) == [Validate((A, B), "whole", whole=True, aside=True)]
     assert plan.fresh(A)
     assert plan.handle(ended(A, B)) == []
+
+
+def confirmed(*entries: str, digest: str = "2") -> Ended:
+    """The end of a first tier in which their programs were those that a verdict under more schedules stands
+    on.
+    """
+    return Ended(
+        confirmed=tuple(Confirmed(one, {f"/p/{one[0]}.py": digest}, partial=True) for one in entries)
+    )
+
+
+def retracing(*entries: str) -> Plan:
+    """A plan in which targets were confirmed after a save, and are being traced."""
+    plan = standing(*entries)
+    plan.handle(Saved({f"/p/{entry[0]}.py": "2" for entry in entries}))
+    assert plan.handle(confirmed(*entries)) == [Retrace(entries)]
+    return plan
+
+
+def test_what_is_confirmed_is_traced_under_the_remaining_schedules_when_nobody_waits():
+    plan = retracing(A, B)
+    assert states(plan) == dict.fromkeys((A, B), ("idle", True))
+    assert not plan.waits()
+    assert plan.unfinished([B])
+    seen = tuple(Confirmed(entry, {f"/p/{entry[0]}.py": "2"}) for entry in (A, B))
+    assert plan.handle(Ended(confirmed=seen)) == []
+    assert plan.idle
+    assert not plan.unfinished()
+
+
+def test_what_another_schedule_traces_otherwise_a_whole_round_judges():
+    plan = retracing(A, B)
+    seen = (Confirmed(B, {"/p/b.py": "2"}),)
+    doubted = Ended(confirmed=seen, doubted=(A,))
+    assert plan.handle(doubted) == [Validate((A,), "whole", whole=True, aside=True)]
+    assert plan.fresh(A)
+    assert plan.unfinished([A])
+    assert plan.handle(ended(A, verdict="diverged")) == []
+    assert plan.idle
+
+
+def test_tracing_gives_way_and_is_begun_again():
+    plan = retracing(A, B)
+    assert plan.handle(Saved({"/p/b.py": "3"})) == [Abandon()]
+    assert plan.handle(Ended(failed=True)) == [Validate((B,), "/p/b.py was saved", owed=())]
+    assert plan.handle(confirmed(B, digest="3")) == [Retrace((A, B))]
+
+
+def test_who_is_built_whole_need_not_be_traced():
+    plan = retracing(A)
+    assert plan.handle(Asked((A,))) == [Abandon()]
+    assert plan.handle(Ended(failed=True)) == [Validate((A,), "asked for", whole=True)]
+    assert plan.handle(Ended((Judged(A, "agree", {"/p/a.py": "2"}),))) == []
+    assert plan.idle
+
+
+def test_what_was_saved_while_it_was_traced_is_built_again():
+    plan = retracing(A)
+    changed = Ended(changed=(A,))
+    assert plan.handle(changed) == [Validate((A,), "its files changed while it was built")]
+    assert not plan.fresh(A)
+
+
+def test_tracing_that_could_not_be_carried_out_is_not_begun_again():
+    plan = retracing(A)
+    assert plan.handle(Ended(failed=True)) == []
+    assert plan.idle
+
+
+def test_what_an_earlier_life_had_not_traced_is_traced():
+    plan = Plan()
+    known = Known(*specs(A), "agree", (), {"/p/a.py": "1"}, None, untraced=True)
+    assert plan.handle(Recovered((known,), declared=(Declared(specs(A)),))) == [Retrace((A,))]
+    stale = replace(known, stale="/p/a.py changed")
+    plan = Plan()
+    (order,) = plan.handle(Recovered((stale,), declared=(Declared(specs(A)),)))
+    assert order == Validate((A,), "/p/a.py changed")
+    assert plan.handle(Ended(confirmed=(Confirmed(A, {"/p/a.py": "2"}),))) == [Retrace((A,))]
 
 
 def test_what_is_asked_for_is_built_whole_even_where_it_is_just_built_quickly():

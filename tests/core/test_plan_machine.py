@@ -26,6 +26,7 @@ from pcvd.core.events import (
     Event,
     Judged,
     Outdated,
+    Retrace,
     Saved,
     Validate,
     Work,
@@ -79,6 +80,7 @@ class Project(RuleBasedStateMachine):
         self.named: dict[str, int] = {}  # target to the version of its arguments
         self.decorated: tuple[str, ...] = ()
         self.crashing: frozenset[str] = frozenset()
+        self.racing: frozenset[str] = frozenset()  # another program where more threads trace it
 
         self.under: dict[int, Under] = {}
         self.verdict_reads: dict[str, dict[str, str]] = {}
@@ -86,6 +88,7 @@ class Project(RuleBasedStateMachine):
         self.perhaps_stale: set[str] = set(TARGETS)
         self.changed_in_a_row = dict.fromkeys(TARGETS, 0)
         self.given_up: set[str] = set()
+        self.owing: set[str] = set()  # confirmed, and not seen yet under every schedule
 
     # -- the truth ---------------------------------------------------------------------------------
 
@@ -122,16 +125,16 @@ class Project(RuleBasedStateMachine):
             assert order.number not in self.under
             assert order.by, "every order has an event behind it"
             under = self.under[order.number] = Under(order)
-            if isinstance(order, Validate):
+            if isinstance(order, Validate | Retrace):
                 self.check(order)
                 under.seen = {entry: self.reads(entry) for entry in order.cohort}
         busy = [under for under in self.under.values() if not under.abandoned]
         assert len(busy) <= 1 + MOST_LONG, "too much at once"
 
-    def check(self, order: Validate) -> None:
+    def check(self, order: Validate | Retrace) -> None:
         existing = self.existing()
         assert order.cohort
-        assert order.why
+        assert isinstance(order, Retrace) or order.why
         assert len(order.cohort) <= MOST_TOGETHER
         assert order.cohort == tuple(entry for entry in existing if entry in order.cohort)
 
@@ -236,10 +239,13 @@ class Project(RuleBasedStateMachine):
     def do_nothing_for_long(self) -> None:
         self.tell(Bored())
 
-    @rule(crashing=st.sets(st.sampled_from(TARGETS), max_size=2))
-    def break_or_mend(self, crashing: set[str]) -> None:
+    @rule(
+        crashing=st.sets(st.sampled_from(TARGETS), max_size=2),
+        racing=st.sets(st.sampled_from(TARGETS)),
+    )
+    def break_or_mend(self, crashing: set[str], racing: set[str]) -> None:
         # No file tells: a model may crash for reasons of its own.
-        self.crashing = frozenset(crashing)
+        self.crashing, self.racing = frozenset(crashing), frozenset(racing)
 
     # -- what builds come to -----------------------------------------------------------------------
 
@@ -247,9 +253,12 @@ class Project(RuleBasedStateMachine):
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from([n for n, under in self.under.items() if under.outcome is None]))
-        self.come_to(number, lambda entry: data.draw(st.sampled_from(VERDICTS), label=entry), data)
+        confirms = data.draw(st.booleans(), label="its programs are the same")
+        partial = data.draw(st.booleans(), label="there are more schedules")
+        verdict = lambda entry: data.draw(st.sampled_from(VERDICTS), label=entry)  # noqa: E731
+        self.come_to(number, verdict, confirms=confirms, partial=partial)
 
-    def come_to(self, number: int, verdict, data: st.DataObject | None = None) -> None:
+    def come_to(self, number: int, verdict, *, confirms: bool = False, partial: bool = False) -> None:
         under = self.under[number]
         if under.abandoned:  # and it heard of it in time
             under.outcome = [Ended(failed=True, order=number)]
@@ -258,11 +267,12 @@ class Project(RuleBasedStateMachine):
             under.outcome = [
                 Declared(specs, MODEL, frozenset({"/p/d.py"}), order=number), Ended(order=number),
             ]  # fmt: skip
+        elif isinstance(under.order, Retrace):
+            under.outcome = [self.retraced(number, under)]
         else:
-            quick = data is not None and not under.order.whole
-            confirms = quick and data.draw(st.booleans(), label="its programs are the same")
-            partial = quick and data.draw(st.booleans(), label="there are more schedules")
-            under.outcome = [self.round(number, under, verdict, confirms=confirms, partial=partial)]
+            quick = not under.order.whole
+            ended = self.round(number, under, verdict, confirms=quick and confirms, partial=quick and partial)
+            under.outcome = [ended]
 
     def round(self, number: int, under: Under, verdict, *, confirms: bool, partial: bool) -> Ended:
         cohort = under.order.cohort
@@ -284,8 +294,16 @@ class Project(RuleBasedStateMachine):
             word = "inconclusive" if provisional else word
             reads = under.seen[entry]
             judged.append(Judged(entry, word, reads, partial=partial, provisional=provisional))
-        confirmed = tuple(Confirmed(entry, under.seen[entry]) for entry in kept)
+        confirmed = tuple(Confirmed(entry, under.seen[entry], partial) for entry in kept)
         return Ended(tuple(judged), again, changed_ones, confirmed=confirmed, order=number)
+
+    def retraced(self, number: int, under: Under) -> Ended:
+        cohort = under.order.cohort
+        changed = tuple(entry for entry in cohort if self.reads(entry) != under.seen[entry])
+        same = [entry for entry in cohort if entry not in changed]
+        doubted = tuple(entry for entry in same if entry in self.racing)
+        confirmed = tuple(Confirmed(entry, under.seen[entry]) for entry in same if entry not in doubted)
+        return Ended(changed=changed, confirmed=confirmed, doubted=doubted, order=number)
 
     @precondition(lambda self: any(under.outcome is not None for under in self.under.values()))
     @rule(data=st.data())
@@ -309,6 +327,10 @@ class Project(RuleBasedStateMachine):
                     self.perhaps_stale.discard(one.entry)
                 if one.entry not in under.surely_since:
                     self.surely_stale.discard(one.entry)
+        self.owing.difference_update(one.entry for one in ended.judged)
+        if isinstance(under.order, Retrace):
+            self.owing.difference_update(one.entry for one in ended.confirmed)
+        self.owing.update(one.entry for one in ended.confirmed if one.partial)
         for entry in ended.changed:
             self.perhaps_stale.add(entry)
             self.changed_in_a_row[entry] += 1
@@ -317,14 +339,14 @@ class Project(RuleBasedStateMachine):
         self.tell(ended)
 
     @precondition(lambda self: self.under)
-    @rule(word=st.sampled_from(VERDICTS))
-    def leave_alone(self, word: str) -> None:
+    @rule(word=st.sampled_from(VERDICTS), same=st.booleans())
+    def leave_alone(self, word: str, same: bool = False) -> None:
         # Else hardly anything would ever be fresh, and edited then.
         for _ in range(MOST_ROUNDS):
             if self.under:
                 number = next(iter(self.under))
                 if self.under[number].outcome is None:
-                    self.come_to(number, lambda _: word)
+                    self.come_to(number, lambda _: word, confirms=same, partial=same)
                 self.hear(number)
 
     @precondition(lambda self: any(not under.abandoned for under in self.under.values()))
@@ -357,6 +379,7 @@ class Project(RuleBasedStateMachine):
         for entry in self.existing():
             assert self.plan.state(entry) == "idle"
             assert self.plan.fresh(entry) or entry in self.given_up, f"{entry} is stale, and nobody cares"
+            assert entry not in self.owing or not self.plan.fresh(entry), f"{entry} was never seen whole"
             if self.plan.fresh(entry):
                 assert self.verdict_reads[entry] == self.reads(entry), f"{entry} was never confirmed"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pcvd.core.model import Failure, Judgement
-from pcvd.core.succession import accumulate, inherit, puzzling, settle, soaked, strengthened
+from pcvd.core.succession import accumulate, confirmed, inherit, puzzling, settle, soaked, strengthened
 
 FOUND = {"kind": "order", "evidence": [{"variation": "order"}]}
 OPEN = {"kind": "schedule", "text": "not looked into"}
@@ -124,3 +124,20 @@ def test_a_whole_round_that_finds_something_graver_replaces_what_stood():
     assert strengthened(agree, diverged).verdict == "diverged"
     assert strengthened(diverged, agree).verdict == "diverged"
     assert strengthened(diverged, judgement("agree", key="other")).verdict == "agree"
+
+
+def test_a_confirmed_verdict_names_the_schedules_under_which_that_is_still_to_be_seen():
+    seen = confirmed(judgement("agree"), "new", ["threads:4"])
+    assert seen.evidence == {"source_key": "new", "untraced": ["threads:4"]}
+    assert confirmed(seen, "commented").evidence == {"source_key": "commented", "untraced": ["threads:4"]}
+    assert confirmed(seen, "newer", ["threads:4", "processes:2"]).evidence["untraced"] == [
+        "threads:4",
+        "processes:2",
+    ]
+    assert confirmed(seen, "new", []).evidence == {"source_key": "new"}
+
+
+@pytest.mark.parametrize("found", ["agree", "diverged"])
+def test_a_whole_round_has_seen_every_schedule(found):
+    standing = confirmed(judgement("diverged", rounds=1, agreed=0), "k", ["threads:4"])
+    assert "untraced" not in strengthened(standing, judgement(found)).evidence

@@ -105,20 +105,42 @@ def test_what_the_compiler_is_told_is_part_of_the_program(started, fresh, before
 
 
 def test_a_difference_that_another_schedule_showed_goes_with_its_cause(new_project, fresh):
-    """To the first tier, the program is the same before and afterwards."""
+    """To the first tier, the program is the same before and afterwards; the second one sees what threads:4
+    makes of it.
+    """
     settings = SETTINGS.replace('"threads:2"', '"threads:2", "threads:4"')
     project = new_project({"pcv.toml": settings, "model.py": PLAIN})
     project.start()
     fresh(project)
     project.write("model.py", CROWD)
-    fresh(project)
-    assert project.pcvctl("recheck").returncode == 1
+    assert project.pcvctl("wait", "--whole").returncode == 1
     (row,) = fresh(project, code=1)["targets"]
     assert (row["verdict"], row["first_stage"]) == ("diverged", "jaxpr")
     assert row["evidence"]["schedules"]["threads:2"]["differing_stages"] == []
     project.write("model.py", PLAIN)
     (row,) = fresh(project)["targets"]
     assert row["verdict"] == "agree"
+
+
+def test_what_is_confirmed_is_traced_under_every_schedule_and_compiled_under_none(new_project, fresh):
+    project = new_project({"pcv.toml": 'platform = "cpu"\nsoak = false\n', "model.py": PLAIN})
+    project.start()
+    assert project.pcvctl("wait", "--whole").returncode == 0
+    rounds = judged(project, fresh)
+    project.write("helper.py", "FACTOR = 2.0\n")
+    project.write("model.py", "from helper import FACTOR\n" + PLAIN.replace("2.0", "FACTOR"))
+    assert project.pcvctl("wait", "--whole").returncode == 0
+    assert judged(project, fresh) == rounds
+    (row,) = fresh(project)["targets"]
+    assert "untraced" not in row["evidence"]
+    log = [json.loads(line) for line in project.path(".pcv/pcvd.log").read_text().splitlines()]
+    begun = max(place for place, one in enumerate(log) if one["event"] == "validating")
+    traced = {one["schedule"]: one["builds"] for one in log[begun:] if one["event"] == "built"}
+    assert traced == {"serial": 0, "threads:2": 0, "threads:4": 0, "processes:2": 0}
+    project.write("helper.py", "FACTOR = 4.0 / 2.0\n")
+    fresh(project)
+    project.write("helper.py", "FACTOR = 3.0\n")
+    assert judged(project, fresh) == rounds + 1
 
 
 def test_what_calls_back_is_always_built(started, fresh):

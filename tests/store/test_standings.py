@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from pcvd.core.model import Judgement, Read, TargetSpec, digest
-from pcvd.core.succession import puzzling
+from pcvd.core.succession import confirmed, puzzling
 from pcvd.store import Discovered, Standing, Store
 from pcvd.store.codec import decode, encode, said
 
@@ -154,6 +154,34 @@ def test_reads_are_those_of_the_last_round_that_recorded_them(path, make):
         return kept == first.reads["a.py:f"], replaced, (await store.standings())[0].reads
 
     assert stored(path, use) == (True, (Read("env", "HOME", "ab"),), ())
+
+
+def test_what_some_targets_rest_on_can_be_asked_for(path, make):
+    async def use(store):
+        await store.declare([F, G])
+        done = make.round("a.py:f", "b.py:g")
+        await store.record(done)
+        return await store.reads(["a.py:f", "c.py:none"]), done.reads["a.py:f"], await store.reads([])
+
+    found, recorded, nothing = stored(path, use)
+    assert list(found) == ["a.py:f"]
+    assert set(found["a.py:f"]) == {dataclasses.replace(read, stat=None) for read in recorded}
+    assert nothing == {}
+
+
+def test_that_a_verdict_is_to_be_traced_under_further_schedules_is_remembered(path, make):
+    async def use(store):
+        await store.declare([F])
+        await store.record(make.round("a.py:f"))
+        (record,) = await store.verdicts("a.py:f", 1)
+        told = []
+        for untraced in (["threads:4"], []):
+            stands = confirmed(record.judgement, "other", untraced)
+            await store.confirm({"a.py:f": (stands, (Read("file", "/a.py", "2"),))}, "2026-01-01T00:00:00Z")
+            told.append((await store.standings())[0].untraced)
+        return told
+
+    assert stored(path, use) == [True, False]
 
 
 def test_what_targets_read_alike_is_stored_once_and_what_nobody_reads_any_more_goes(path, make):

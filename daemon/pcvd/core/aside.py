@@ -1,5 +1,6 @@
 """Aside: what is worth doing when nobody waits for anything. Verdicts to confirm over which only comments
-were saved, differences to look into, and rounds that only gather evidence.
+were saved, confirmed ones to trace under further schedules, differences to look into, and rounds that only
+gather evidence.
 """
 
 from __future__ import annotations
@@ -7,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pcvd.core.events import Discover, Investigate, Validate
+from pcvd.core.events import Discover, Investigate, Retrace, Validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pcvd.core.events import Order, Work
 
@@ -26,11 +27,13 @@ class Aside:
         self._revisits: dict[str, int] = {}
         """Model files of which the lines are to be told anew, and the number of the event behind that."""
         self._believed: dict[str, int] = {}
+        self._untraced: dict[str, int] = {}
+        """Confirmed targets, and the number of the event behind that."""
         self._soaked = 0
 
     def __bool__(self) -> bool:
-        """Whether there is something to confirm or to look into."""
-        return bool(self._revisits or self._believed or self._puzzles)
+        """Whether there is something to confirm, to trace or to look into."""
+        return bool(self._revisits or self._believed or self._untraced or self._puzzles)
 
     # -- what is the same but for comments -----------------------------------------------------------
 
@@ -43,9 +46,14 @@ class Aside:
         """These verdicts stand, and are to be confirmed."""
         self._believed |= dict.fromkeys(entries, by)
 
+    def confirmed(self, entry: str) -> None:
+        """The target's verdict stands, as was seen."""
+        self._believed.pop(entry, None)
+
     def settled(self, entry: str) -> None:
         """The target was judged, or is no more."""
-        self._believed.pop(entry, None)
+        self.confirmed(entry)
+        self._untraced.pop(entry, None)
 
     def revisit(self, files: Iterable[str], by: int) -> None:
         """These model files declare what they did, in other lines perhaps."""
@@ -54,6 +62,17 @@ class Aside:
     def gone(self, file: str) -> None:
         """A model file is no more."""
         self._revisits.pop(file, None)
+
+    # -- what is the same under some schedules -------------------------------------------------------
+
+    @property
+    def untraced(self) -> Iterable[str]:
+        """The targets that were confirmed, and not under every schedule."""
+        return self._untraced.keys()
+
+    def retrace(self, entry: str, by: int) -> None:
+        """The target is to be traced under the schedules that the first tier left out."""
+        self._untraced[entry] = by
 
     # -- what differs --------------------------------------------------------------------------------
 
@@ -84,19 +103,16 @@ class Aside:
         it will be judged again. `fresh` is None of what is just being judged; while `discovering`, who does
         not exist may come yet.
         """
-        stand = {entry: fresh(entry) for entry in self._believed if exists(entry)}
-        now = [entry for entry, is_fresh in stand.items() if is_fresh][:together]
-        chosen = {entry: self._believed.pop(entry) for entry in now}
-        self._believed = {
-            entry: by for entry, by in self._believed.items() if stand.get(entry, False) is not False
-        }
-        if chosen:
+        stand = {entry: fresh(entry) for entry in (*self._believed, *self._untraced) if exists(entry)}
+        if chosen := _take(self._believed, stand, together):
             why = "only its comments or its layout were changed"
             return Validate(tuple(chosen), why, aside=True, by=min(chosen.values()))
         if self._revisits:
             files, by = tuple(self._revisits), min(self._revisits.values())
             self._revisits.clear()
             return Discover(files, aside=True, by=by)
+        if chosen := _take(self._untraced, stand, together):
+            return Retrace(tuple(chosen), by=min(chosen.values()))
         for order in tuple(self._puzzles):
             complete = all(map(exists, order.cohort))
             if discovering and not complete:
@@ -115,6 +131,8 @@ class Aside:
             case Discover(files):
                 left = [file for file in files if file not in gone]
                 self._revisits = dict.fromkeys(left, order.by) | self._revisits
+            case Retrace(cohort):
+                self._untraced = dict.fromkeys(cohort, order.by) | self._untraced
             case Validate(cohort) if order.aside:
                 self._believed = dict.fromkeys(cohort, order.by) | self._believed
 
@@ -132,3 +150,14 @@ class Aside:
     def judged(self) -> None:
         """Something was judged in earnest: evidence counts from the beginning."""
         self._soaked = 0
+
+
+def _take(waiting: dict[str, int], stand: Mapping[str, bool | None], together: int) -> dict[str, int]:
+    """The first of those that are fresh, at most so many, taken off `waiting`; what is stale or gone (and no
+    key of `stand`) goes as well, and what is just being judged waits on.
+    """
+    now = [entry for entry in waiting if stand.get(entry)][:together]
+    chosen = {entry: waiting.pop(entry) for entry in now}
+    for entry in [entry for entry in waiting if stand.get(entry, False) is False]:
+        del waiting[entry]
+    return chosen

@@ -29,6 +29,7 @@ def take_in(held: Held, running: Running, event: Ended) -> None:
         held.census.postpone(running.order.files)
     if isinstance(running.order, Validate):
         _judged(held, running.order, event)
+    _confirmed(held, running, event)
     _build_again(held, running, event)
     told = {one.entry for one in event.judged} | {one.entry for one in event.confirmed}
     _catch_up(held, running, told.union(running.cohort))
@@ -75,14 +76,24 @@ def _judged(held: Held, order: Validate, event: Ended) -> None:
             held.wishes.add(entry, Wish("it had differed beside others", order.by, whole=True))
         elif judged.verdict != INCONCLUSIVE and (judged.partial or (missing and not order.whole)):
             held.unfinished[entry] = order.by
-    for confirmed in event.confirmed:
-        held.aside.settled(confirmed.entry)
-        if confirmed.entry in roster:
-            roster.confirm(confirmed.entry, confirmed.reads)
-            held.stands(confirmed.entry)
     puzzling = tuple(judged.entry for judged in event.judged if judged.puzzling)
     if puzzling:
         held.aside.puzzle(Investigate(order.cohort, puzzling, event.round, by=order.by))
+
+
+def _confirmed(held: Held, running: Running, event: Ended) -> None:
+    """Whose verdict stands, and of whom that was doubted: a whole round is to judge."""
+    for confirmed in event.confirmed:
+        held.aside.confirmed(confirmed.entry)
+        if confirmed.entry not in held.roster:
+            continue
+        held.roster.confirm(confirmed.entry, confirmed.reads)
+        held.stands(confirmed.entry)
+        if confirmed.partial and confirmed.entry not in held.unfinished:
+            held.aside.retrace(confirmed.entry, running.order.by)
+    for entry in event.doubted:
+        if entry in held.roster:
+            held.unfinished[entry] = running.order.by
 
 
 def _build_again(held: Held, running: Running, event: Ended) -> None:

@@ -32,6 +32,8 @@ class Known:
     """It rests on fewer schedules than the settings name."""
     unexplained: Investigate | None = None
     """It differs, and this is still to be found out about it."""
+    untraced: bool = False
+    """It was confirmed over other sources by tracing them under some of its schedules, not yet under all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ class Confirmed:
 
     entry: str
     reads: Mapping[str, str | None]
+    partial: bool = False
+    """That was seen under the schedules of the first tier alone; the verdict rests on more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,8 @@ class Ended:
     """An order has ended; `order` is its number, None where only one can be meant.
 
     `again`: targets that fell victim to a neighbour's failure; each such round has fewer targets. `changed`:
-    targets whose files were edited while they were built.
+    targets whose files were edited while they were built. `doubted`: targets that were confirmed, and of
+    which another schedule makes another program.
     """
 
     judged: tuple[Judged, ...] = ()
@@ -144,6 +149,7 @@ class Ended:
     round: int | None = None
     """The number under which the round was recorded."""
     confirmed: tuple[Confirmed, ...] = ()
+    doubted: tuple[str, ...] = ()
     order: int | None = None
 
 
@@ -197,6 +203,17 @@ class Validate:
 
 
 @dataclass(frozen=True, slots=True)
+class Retrace:
+    """Trace targets that were confirmed under the schedules that the first tier left out. Nothing is
+    compiled: of what is another program there, the second tier is to judge.
+    """
+
+    cohort: tuple[str, ...]
+    number: int = field(default=0, compare=False)
+    by: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Investigate:
     """Find out what the differences of `entries` come from, that `round` found; without a round, what
     `variations` change in them.
@@ -217,5 +234,5 @@ class Abandon:
     order: int = field(default=0, compare=False)
 
 
-Work = Discover | Validate | Investigate
+Work = Discover | Validate | Retrace | Investigate
 Order = Work | Abandon

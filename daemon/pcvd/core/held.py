@@ -62,7 +62,7 @@ class Held:
             self.aside.settled(entry)
             self.recalled.pop(entry, None)
         for entry, why, known in self.roster.declare(event):
-            if known is not None and (known.partial or known.unexplained is not None):
+            if known is not None and (known.partial or known.untraced or known.unexplained is not None):
                 self.recalled[entry] = known
             if why:
                 self.want((entry,), why)
@@ -74,6 +74,8 @@ class Held:
         known = self.recalled.pop(entry, None)
         if known is None:
             return
+        if known.untraced and not known.partial:
+            self.aside.retrace(entry, self.number)
         if known.partial:
             self.unfinished[entry] = self.number
         elif known.unexplained is not None and self.eager:

@@ -187,8 +187,11 @@ class Plan:
         return any(entry in self._held.roster and self.state(entry) != "idle" for entry in entries)
 
     def unfinished(self, entries: Iterable[str] | None = None) -> bool:
-        """Whether a whole round over any of `entries` (None: over any target) is still to strengthen it."""
-        held = {*self._held.unfinished, *self._held.under_way.strengthened}
+        """Whether any of `entries` (None: any target) is still to be tried under further schedules: by a
+        whole round, or where its verdict was confirmed, by tracing it.
+        """
+        plan, under_way = self._held, self._held.under_way
+        held = {*plan.unfinished, *under_way.strengthened, *plan.aside.untraced, *under_way.retraced}
         return bool(held if entries is None else held.intersection(entries))
 
     def believes(self, entries: Iterable[str] | None = None) -> bool:

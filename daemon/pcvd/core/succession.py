@@ -10,7 +10,7 @@ from pcvd.core.partition import CAUSE
 from pcvd.core.schedule import SERIAL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pcvd.core.model import Judgement
 
@@ -79,9 +79,18 @@ def accumulate(judgement: Judgement, earlier: Judgement | None) -> Judgement:
     return _counted(judgement, earlier if alike else None, judgement)
 
 
-def confirmed(judgement: Judgement, sources: str) -> Judgement:
-    """`judgement`, which stands over other sources, since they make the same programs."""
-    return replace(judgement, evidence=judgement.evidence | {"source_key": sources})
+def confirmed(judgement: Judgement, sources: str, untraced: Sequence[str] | None = None) -> Judgement:
+    """`judgement`, which stands over other sources, since they make the same programs; `untraced` names the
+    schedules under which that was not seen yet (None: those that were so before).
+    """
+    evidence = judgement.evidence | {"source_key": sources}
+    if untraced is not None:
+        evidence = _traced(evidence) | ({"untraced": list(untraced)} if untraced else {})
+    return replace(judgement, evidence=evidence)
+
+
+def _traced(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in evidence.items() if name != "untraced"}
 
 
 def is_partial(verdict: str, built: Collection[str], schedules: Sequence[str]) -> bool:
@@ -125,4 +134,4 @@ def _counted(stands: Judgement, before: Judgement | None, found: Judgement) -> J
     rounds = before.evidence.get("rounds", 1) if before is not None else 0
     agreed = before.evidence.get("agreed", 0) if before is not None else 0
     counts = {"rounds": rounds + 1, "agreed": agreed + (found.verdict in {AGREE, EQUIVALENT})}
-    return replace(stands, evidence=stands.evidence | counts)
+    return replace(stands, evidence=_traced(stands.evidence) | counts)

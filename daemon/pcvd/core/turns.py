@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pcvd.core.compare import INCONCLUSIVE
-from pcvd.core.events import Abandon, Validate
+from pcvd.core.events import Abandon, Retrace, Validate
 from pcvd.core.held import MOST_TRIES
 from pcvd.core.underway import Running
 from pcvd.core.wishes import Rank, Wish
@@ -80,6 +80,8 @@ class Turns:
         order = aside or self._whole()
         if isinstance(order, Validate):
             order = self._over(order.cohort, order)
+        if isinstance(order, Retrace):
+            order = replace(order, cohort=self._in_turn(order.cohort))
         return None if order is None else self._begin(order)
 
     def _standing(self, entry: str) -> bool | None:
@@ -127,13 +129,16 @@ class Turns:
 
     def _over(self, chosen: Iterable[str], order: Validate) -> Validate:
         """`order` over the targets that were chosen, in the order of their declaration."""
-        roster = self._held.roster
-        cohort = tuple(sorted(chosen, key=lambda entry: roster[entry].place))
+        roster, cohort = self._held.roster, self._in_turn(chosen)
         grave = (entry for entry in cohort if roster[entry].grave)
         owed = {entry: roster.missing(entry, set(cohort)) for entry in grave}
         return replace(
             order, cohort=cohort, owed=tuple((entry, owed[entry]) for entry in owed if owed[entry])
         )
+
+    def _in_turn(self, chosen: Iterable[str]) -> tuple[str, ...]:
+        """Targets in the order of their declaration, in which every process builds them."""
+        return tuple(sorted(chosen, key=lambda entry: self._held.roster[entry].place))
 
 
 def _together(groups: Iterable[Iterable[str]]) -> list[str]:

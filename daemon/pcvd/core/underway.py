@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pcvd.core.events import Discover, Investigate, Validate
+from pcvd.core.events import Discover, Investigate, Retrace, Validate
 from pcvd.core.wishes import Wish
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Running:
     def aside(self) -> bool:
         """Whether nobody waits for it."""
         order = self.order
-        return isinstance(order, Investigate) or (
+        return isinstance(order, Investigate | Retrace) or (
             order.aside or (isinstance(order, Validate) and order.soak is not None)
         )
 
@@ -150,6 +150,11 @@ class UnderWay:
     def _aside(self, *, whole: bool) -> set[str]:
         orders = [one.order for one in self._running.values() if isinstance(one.order, Validate)]
         return {entry for one in orders if one.aside and one.whole is whole for entry in one.cohort}
+
+    @property
+    def retraced(self) -> set[str]:
+        """The targets that are being traced under further schedules."""
+        return {entry for one in self for entry in one.concerned if isinstance(one.order, Retrace)}
 
     def whole(self, entry: str) -> bool:
         """Whether the target is being built under every schedule, for somebody who waits."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcvd.core.errors import StoreError
 from pcvd.core.model import Read
+from pcvd.jsontext import clean
 from pcvd.store.codec import decode, encode, name_column, name_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,19 @@ async def select(connection: aiosqlite.Connection, targets: Iterable[int]) -> di
         (encode(list(targets)),),
     )
     return await look_up(connection, {int(target): str(column) for target, column in lists})
+
+
+async def of(connection: aiosqlite.Connection, entries: Iterable[str]) -> dict[str, tuple[Read, ...]]:
+    """What the builds of the targets of these names read."""
+    named = {clean(entry): entry for entry in entries}
+    lists = await connection.execute_fetchall(
+        """
+        SELECT t.entry, r.reads FROM targets t JOIN readers r ON r.target = t.id
+        WHERE t.entry IN (SELECT value FROM json_each(?))
+        """,
+        (encode(list(named)),),
+    )
+    return await look_up(connection, {named[entry]: column for entry, column in lists})
 
 
 async def enlist(connection: aiosqlite.Connection, found: Mapping[K, tuple[Read, ...]]) -> dict[K, str]:

@@ -52,6 +52,8 @@ class Standing:
     """It differed there at a stage that was not tolerated."""
     unexplained: int | None = None
     """The number of its round, where it differs and nobody has looked into why."""
+    untraced: bool = False
+    """It was confirmed over other sources, which were not traced yet under all of its schedules."""
 
 
 @dataclass(frozen=True, slots=True)

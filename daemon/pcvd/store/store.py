@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pcvd.store import discoveries, retention, rounds, runs, targets, verdicts
+from pcvd.store import discoveries, reads, retention, rounds, runs, targets, verdicts
 from pcvd.store.database import Database
 
 if TYPE_CHECKING:
@@ -107,6 +107,13 @@ class Store:
         """Every target that was ever declared or judged, those declared now first."""
         async with self._database.transaction("DEFERRED") as connection:
             return await verdicts.entries(connection)
+
+    async def reads(self, entries: Iterable[str]) -> dict[str, tuple[Read, ...]]:
+        """What the last verdicts of these targets rest on, with digests; a target that has none is not in
+        it.
+        """
+        async with self._database.transaction("DEFERRED") as connection:
+            return await reads.of(connection, entries)
 
     async def runs(self, number: int) -> tuple[Run, ...]:
         """The runs of round `number` as they were recorded, less what was pruned since."""

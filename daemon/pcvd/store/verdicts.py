@@ -28,6 +28,7 @@ class _There(msgspec.Struct):
 
 class _Evidence(msgspec.Struct):
     schedules: dict[str, _There] = {}
+    untraced: list[str] = []
 
 
 class _Cause(msgspec.Struct):
@@ -117,6 +118,7 @@ def _standings(
                 differed=strings(differed[target][0]) if target in differed else (),
                 grave=target in differed and differed[target][1] != "equivalent",
                 unexplained=number if gist.puzzling else None,
+                untraced=bool(gist.evidence.untraced),
             )
         )
     return found
