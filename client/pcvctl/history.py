@@ -37,13 +37,17 @@ def show(found: dict[str, Any], width: int, *, color: bool, unicode: bool) -> st
     for one in verdicts:
         standing = Standing.of({**one, "fresh": True})
         stage = text(one.get("first_stage"))
-        when = moment(one.get("checked_at"))
+        when = moment(one.get("judged_at")) or moment(one.get("checked_at"))
+        checked = moment(one.get("checked_at"))
         head = (
             f"{standing.mark(unicode)} {one.get('round')}  {when:%Y-%m-%d %H:%M:%S}Z  "
             if when is not None
             else ""
         ) + f"{standing.known}{f' (first: {stage})' if stage else ''}  {text(one.get('why'))}"
         lines += [table.paint(line, standing.style, color) for line in table.wrapped(head, width, "")]
+        if when is not None and checked is not None and checked > when:
+            same = f"confirmed {checked:%Y-%m-%d %H:%M:%S}Z: edits since have left the program as it was"
+            lines += [table.paint(line, table.DIM, color) for line in table.wrapped(same, width, "    ")]
         for sentence in _changes(mapping(one.get("changed")), unicode):
             lines += [table.paint(line, table.DIM, color) for line in table.wrapped(sentence, width, "    ")]
     if found.get("more") is True:

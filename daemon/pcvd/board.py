@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from pcvd.core.compare import DIVERGED, INCONCLUSIVE, UNSTABLE
 from pcvd.core.evidence import speed_up
 from pcvd.core.model import model_file
 from pcvd.core.status import Daemon, Standing, Tally, head, target, unchecked
+from pcvd.packing import Packing
 from pcvd.status import Status
 
 if TYPE_CHECKING:
@@ -38,24 +38,14 @@ _DEGRADING = _DOUBTING | {"store", "workers"}
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What was last found of a target, whatever has changed since, and the JSON that tells it, compressed:
-    that of one target is much like itself, and there may be ten thousand.
+    """What was last found of a target, whatever has changed since, and the JSON that tells it, packed: there
+    may be ten thousand.
     """
 
     verdict: str
     compared: bool
     at: str | None
     told: bytes
-
-
-def notes_of(standings: Iterable[Remembered]) -> dict[str, Note]:
-    """Notes of what an earlier life found, as it was written down. Of thousands that takes a while."""
-    return {
-        one.target.entry: Note(
-            one.verdict, len(one.schedules) > 1, one.checked_at, _open(one.said.encode(), one.checked_at)
-        )
-        for one in standings
-    }
 
 
 _UNCHECKED = Note(INCONCLUSIVE, False, None, b"")
@@ -68,6 +58,7 @@ class Board:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._packing = Packing()
         self._notes: dict[str, Note] = {}
         self._listed: dict[str, Standing] = {}
         """The targets that exist, and how each stands."""
@@ -82,6 +73,20 @@ class Board:
         self._started = time.monotonic()
 
     # -- what is put up ----------------------------------------------------------------------------
+
+    def notes(self, standings: Iterable[Remembered]) -> dict[str, Note]:
+        """What an earlier life found, as it was written down, to be recalled. Of thousands that takes a
+        while: it may be called on another thread.
+        """
+        return {
+            one.target.entry: Note(
+                one.verdict,
+                len(one.schedules) > 1,
+                one.checked_at,
+                self._open(one.said.encode(), one.checked_at),
+            )
+            for one in standings
+        }
 
     def recall(self, notes: Mapping[str, Note]) -> None:
         """Put up what an earlier life found."""
@@ -108,7 +113,7 @@ class Board:
         self._put(judgement, note.at if note is not None else None)
 
     def _put(self, judgement: Judgement, at: str | None) -> None:
-        told = _open(jsontext.encode(target(judgement)), at)
+        told = self._open(jsontext.encode(target(judgement)), at)
         self._note(judgement.target, Note(judgement.verdict, len(judgement.schedules) > 1, at, told))
 
     def _note(self, entry: str, note: Note) -> None:
@@ -222,6 +227,7 @@ class Board:
                 sorted(asking),
             ),
             [self._told(entry, doubted=doubted) for entry in entries],
+            self._packing.unpack,
             differs,
             agrees,
         )
@@ -229,15 +235,14 @@ class Board:
     def _told(self, entry: str, *, doubted: bool) -> tuple[bytes, bytes]:
         standing = self._standing(entry)
         note = self._notes.get(entry)
-        told = note.told if note is not None else _open(jsontext.encode(target(unchecked(entry))), None)
+        told = note.told if note is not None else self._open(jsontext.encode(target(unchecked(entry))), None)
         fresh = b"true" if standing.fresh and not doubted else b"false"
         confirmed = b"true" if standing.confirmed else b"false"
         state = standing.state.encode()
         return told, b',"fresh":%b,"confirmed":%b,"state":"%b"}' % (fresh, confirmed, state)
 
-
-def _open(said: bytes, at: str | None) -> bytes:
-    """What is said of a target, and when it was found, as a JSON object that is to be gone on with,
-    compressed.
-    """
-    return zlib.compress(b'%b,"checked_at":%b' % (said[:-1], jsontext.encode(at)), 1)
+    def _open(self, said: bytes, at: str | None) -> bytes:
+        """What is said of a target, and when it was found, as a JSON object that is to be gone on with,
+        packed.
+        """
+        return self._packing.pack(b'%b,"checked_at":%b' % (said[:-1], jsontext.encode(at)))

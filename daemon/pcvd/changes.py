@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pcvd.codes import Codes
 from pcvd.core import events, looks
-from pcvd.watch import may_declare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,6 +53,20 @@ class Changes:
         """Of every path that was read, whether the watcher does not see it."""
         self._unseen_of: tuple[object, ...] = ()
 
+    def may_declare(self, file: str) -> bool:
+        """Whether a file, named relative to the root, is worth asking for targets."""
+        return self._files.may_declare(self._path(file))
+
+    async def declaring(self, watch: Watch, declared: Iterable[str]) -> frozenset[str]:
+        """The model files (relative to the root) that are to be asked for their targets: those that may
+        declare some, and of those that have `declared` some before, the ones that are still there. Such a
+        one is just being written, or can't be read, or says itself that it has none any more.
+        """
+        mentioning = frozenset(await asyncio.to_thread(watch.declaring))
+        silent = {self._path(file): file for file in set(declared) - mentioning}
+        stats = await self._files.stats(path for path in silent if watch.covers(path))
+        return mentioning.union(silent[path] for path, stat in stats.items() if stat is not None)
+
     def know(self, reads: Mapping[str, str | None]) -> None:
         """The plan knows these digests; what it was told since stays."""
         for path, digest in reads.items():
@@ -95,9 +108,16 @@ class Changes:
     async def caught_up(self, plan: Plan, watch: Watch) -> list[events.Event]:
         """What happened while nobody watched: to what was read, and to which model files there are."""
         looked = await self.looked(plan)
-        there = frozenset(await asyncio.to_thread(watch.declaring))
-        come, gone = plan.unasked(there), plan.sources - there
-        return [*looked, events.Saved({}, come, gone)] if come or gone else looked
+        there = await self.survey(plan, watch)
+        come = plan.unasked(there.declaring)
+        return [*looked, events.Saved({}, come, there.gone)] if come or there.gone else looked
+
+    async def survey(self, plan: Plan, watch: Watch) -> events.Saved:
+        """Which model files there are, and which of those that were asked are no more."""
+        there = await self.declaring(
+            watch, {file for file in plan.sources if plan.declares(file)} | plan.asking
+        )
+        return events.Saved({}, there, plan.sources - there)
 
     def _path(self, file: str) -> str:
         return os.path.join(self._root, file)
@@ -127,7 +147,7 @@ class Changes:
         silent = {
             file
             for file in plan.sources - declaring - same
-            if (path := self._path(file)) in concerned | paths and not may_declare(path)
+            if (path := self._path(file)) in concerned | paths and not self._files.may_declare(path)
         }
         # Many an editor empties a file to write it anew: who declared targets is asked whether it still does.
         # Or it cannot be read, and nobody knows.

@@ -13,7 +13,6 @@ from pcvd.core import events
 from pcvd.core.errors import UsageError
 from pcvd.core.model import model_file
 from pcvd.core.variation import named
-from pcvd.watch import may_declare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 MOST_LISTED = 60
 """Of more targets than this, a text lists those alone that there is something to say of."""
 
-_FEW = 2000
+_FEW = 500
 """Files that are looked at before the status is told; where there are more, the watcher's word must do."""
 
 
@@ -42,7 +41,6 @@ class Desk:
 
     def __init__(
         self,
-        root: str,
         plan: Plan,
         board: Board,
         store: Store,
@@ -52,7 +50,7 @@ class Desk:
         cut: Callable[[TargetSpec, str | None], Awaitable[dict[str, Any]]],
     ) -> None:
         """`cut` tells how a target is cut into kernels."""
-        self._root, self._plan, self._board, self._store, self._pulse = root, plan, board, store, pulse
+        self._plan, self._board, self._store, self._pulse = plan, board, store, pulse
         self._changes, self._barrier, self._cut = changes, barrier, cut
 
     def status(self, entries: Sequence[str] = ()) -> Status:
@@ -169,8 +167,7 @@ class Desk:
                 raise UsageError(message, hint=hint)
 
     async def _may_exist(self, entry: str) -> bool:
-        path = f"{self._root}/{model_file(entry)}"
-        return entry in self.entries or await asyncio.to_thread(may_declare, path)
+        return entry in self.entries or await asyncio.to_thread(self._changes.may_declare, model_file(entry))
 
     async def _changed_since(self, version: int) -> None:
         await self._until(lambda: self._pulse.version != version)

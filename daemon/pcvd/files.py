@@ -8,12 +8,12 @@ import os
 import stat
 import time
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pcvd.core import looks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Stat = tuple[int, int, int, int]
 
@@ -25,11 +25,21 @@ file system's clock it can change again without its stat telling.
 _CHUNK = 1 << 16  # bytes
 
 
+class Seen(NamedTuple):
+    """What a file or folder was found to hold: its digest, and whether it may declare targets."""
+
+    stat: Stat
+    digest: str
+    declares: bool
+
+
 class Files:
-    """Digests of files, remembered as long as a file's stat says that nothing happened to it."""
+    """What files hold, remembered as long as a file's stat says that nothing happened to it."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Stat, str]] = {}
+        self._known: dict[str, Seen] = {}
+        self._recalled: dict[str, Seen] = {}
+        """What an earlier life saw; of each file, until it is looked at."""
 
     async def digests(self, paths: Iterable[str], *, sparse: bool = False) -> dict[str, str | None]:
         """SHA-256 of each file's contents or folder's listing; None for what is not there, is neither or
@@ -52,21 +62,43 @@ class Files:
         path = looks.file_of(path)
         if path.endswith("/"):
             return looks.place_digest(os.path.realpath(path)) if os.path.isdir(path) else None
+        seen = self._look(path)
+        return None if seen is None else seen.digest
+
+    def may_declare(self, path: str) -> bool:
+        """Whether a Python file's text mentions what a declaration needs; only such files are imported to ask
+        them. False where it can't be read.
+        """
+        seen = self._look(path)
+        return seen is not None and seen.declares
+
+    @property
+    def known(self) -> dict[str, Seen]:
+        """What was looked at, for a later life to recall."""
+        return dict(self._known)
+
+    def recall(self, seen: Mapping[str, Seen]) -> None:
+        """An earlier life saw this. It is believed of a file whose stat is still the same."""
+        self._recalled |= seen
+
+    def _look(self, path: str) -> Seen | None:
         found = stat_of(path)
+        recalled = self._recalled.pop(path, None)
         if found is None:
             self._known.pop(path, None)
             return None
-        known = self._known.get(path)
-        if known is not None and known[0] == found:
-            return known[1]
-        seen = time.time_ns()
+        known = self._known.get(path, recalled)
+        if known is not None and known.stat == found:
+            self._known[path] = known
+            return known
+        began = time.time_ns()
         try:
-            digest = _hash(path)
+            seen = Seen(found, *_read(path))
         except OSError:
             return None
-        if stat_of(path) == found and seen - max(found[0], found[1]) > _SETTLED_NS:
-            self._known[path] = (found, digest)
-        return digest
+        if stat_of(path) == found and began - max(found[0], found[1]) > _SETTLED_NS:
+            self._known[path] = seen
+        return seen
 
     async def stats(self, paths: Iterable[str]) -> dict[str, Stat | None]:
         """Each file's or folder's stat as it is now."""
@@ -113,17 +145,21 @@ def stat_of(path: str) -> Stat | None:
     return (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino)
 
 
-def _hash(path: str) -> str:
+def _read(path: str) -> tuple[str, bool]:
+    """The digest of what a path holds, and whether that may declare targets."""
     seen = hashlib.sha256()
     try:
         # Not through a buffer, which costs as much as reading: a start looks at every file that was read.
         with open(path, "rb", buffering=0) as file:
+            if path.endswith(".py"):
+                text = file.read()
+                return hashlib.sha256(text).hexdigest(), b"pcv" in text and b"target" in text
             while chunk := file.read(_CHUNK):
                 seen.update(chunk)
-        return seen.hexdigest()
+        return seen.hexdigest(), False
     except IsADirectoryError:
         with os.scandir(path) as entries:
-            return looks.listing_digest((entry.name, entry.is_dir()) for entry in entries)
+            return looks.listing_digest((entry.name, entry.is_dir()) for entry in entries), False
 
 
 def _tree(root: str) -> str | None:

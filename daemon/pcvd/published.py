@@ -5,6 +5,7 @@ and for editors.
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,22 +30,28 @@ class Published:
             Path(places.state(root, "status.json")),
             Path(places.state(root, "status.txt")),
         )
-        self._last = b""
+        self._writing = threading.Lock()
+        self._last: bytes | None = b""
 
     def write(self, status: Status, brief: Status) -> None:
-        """Put the whole status into one file, and the brief one as text into the other."""
+        """Put the whole status into one file, and the brief one as text into the other; not after the last
+        words. May be called on another thread.
+        """
         told = status.digest()
-        if told == self._last:
-            return
-        self._last = told
-        _replace(self._json, status.pieces())
-        _replace(self._text, [render(brief.plain(), now=None, width=_WIDTH).encode()])
+        with self._writing:
+            if self._last is None or told == self._last:
+                return
+            self._last = told
+            _replace(self._json, status.pieces())
+            _replace(self._text, [render(brief.plain(), now=None, width=_WIDTH).encode()])
 
     def write_down(self, status: Status, brief: Status) -> None:
         """The last words: the same verdicts, with nobody left to keep them fresh."""
-        self._last = b""
-        _replace(self._json, [jsontext.encode(stale(status.plain()))])
-        _replace(self._text, [render(stale(brief.plain()), now=None, width=_WIDTH).encode()])
+        # A thread that nobody waits for any more may still be writing.
+        with self._writing:
+            self._last = None
+            _replace(self._json, [jsontext.encode(stale(status.plain()))])
+            _replace(self._text, [render(stale(brief.plain()), now=None, width=_WIDTH).encode()])
 
 
 def _replace(path: Path, pieces: Iterable[bytes]) -> None:

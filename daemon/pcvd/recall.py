@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pcvd import recovery
-from pcvd.board import notes_of
 from pcvd.builders.zygotes import worker_environment
 from pcvd.core.events import Declared, Recovered
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_PAGE = 200
+_PAGE = 500
 """So many verdicts are recalled at a time: of ten thousand at once the memory would never be given back."""
 
 
@@ -51,19 +50,19 @@ class Recall:
         """
         environment = worker_environment(settings.env, settings.platform)
         known: list[Known] = []
-        present, declaring = await asyncio.gather(premises, asyncio.to_thread(watch.declaring))
+        discoveries = {one.file: one for one in await self._store.discoveries()}
+        told = [file for file, one in discoveries.items() if one.targets]
+        present, files = await asyncio.gather(premises, self._changes.declaring(watch, told))
         # One after the other: threads that take turns at the interpreter take half as long again.
         page = await self._store.standings("", _PAGE)
         while page:
-            self._board.recall(await asyncio.to_thread(notes_of, page))
+            self._board.recall(await asyncio.to_thread(self._board.notes, page))
             found, held = await recovery.known(
                 page, present, environment, self._files, settings.root, settings.schedules
             )
             known += found
             self._changes.know(held)
             page = await self._store.standings(page[-1].target.entry, _PAGE)
-        files = frozenset(declaring)
-        discoveries = {one.file: one for one in await self._store.discoveries()}
         if gone := discoveries.keys() - files:
             await self._store.discovered(gone, ())
         there = [one for file, one in discoveries.items() if file not in gone]

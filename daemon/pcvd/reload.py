@@ -68,7 +68,14 @@ class LiveSettings:
         """A watcher of the folders that the settings name."""
         settings = self.current
         cookies = places.state(settings.root, "cookies")
-        return Watch(settings.root, settings.watch, settings.ignore, settings.settle_ms, cookies)
+        return Watch(
+            settings.root,
+            settings.watch,
+            settings.ignore,
+            settings.settle_ms,
+            self._files.may_declare,
+            cookies,
+        )
 
     async def look(self, happened: Changed | Look) -> Edited | None:
         """Read the file again where `happened` gives reason to; None where the settings stay as they were."""

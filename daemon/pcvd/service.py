@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pcv_config import places
+from pcvd import seen
 from pcvd.barrier import Barrier
 from pcvd.board import Board
+from pcvd.bulletin import Bulletin
 from pcvd.changes import Changed, Changes, Look
 from pcvd.clock import utc_now
 from pcvd.core import events, looks
@@ -28,7 +30,6 @@ from pcvd.finished import Explanation, Finished
 from pcvd.leisure import Errand, Leisure, machine_is_idle
 from pcvd.means import Supply
 from pcvd.orders import Orders
-from pcvd.pace import Pace
 from pcvd.premises import Premises
 from pcvd.pulse import Pulse
 from pcvd.recall import Recall
@@ -78,8 +79,7 @@ class Service:
         eager: bool = True,
     ) -> None:
         """`eager`: build what is new or stale by itself, not only what is asked for."""
-        self._store, self._publish = store, publish
-        self._pace = Pace()
+        self._store = store
         self._files = Files()
         self._settings = LiveSettings(settings, self._files)
         self._plan = Plan(eager=eager, root=settings.root)
@@ -92,11 +92,15 @@ class Service:
         self._pulse: Pulse[Happening] = Pulse()
         self._post = self._pulse.post
         self._changes = Changes(settings.root, self._files)
+        self._seen = places.state(settings.root, "files.json")
         self._barrier = Barrier(places.state(settings.root, "cookies"))
         self.desk = Desk(
-            settings.root, self._plan, self._board, store, self._pulse, self._changes, self._barrier,
+            self._plan, self._board, store, self._pulse, self._changes, self._barrier,
             self._orders.cut,
         )  # fmt: skip
+        self._bulletin = Bulletin(
+            lambda: (self.desk.status(), self.desk.brief(MOST_LISTED)), publish, few=MOST_LISTED
+        )
         self._declared = 0
         self._leisure = Leisure(time.monotonic(), soak=settings.soak)
 
@@ -111,6 +115,8 @@ class Service:
         finally:
             await self._pulse.end()
             self._barrier.end()
+            if watching and self.desk.surveyed and self._store.stands:
+                seen.save(self._seen, self._files.known)
 
     async def tidy(self) -> None:
         """Remove artifacts that only old rounds refer to."""
@@ -119,12 +125,12 @@ class Service:
     async def _work(self, *, watching: bool) -> None:
         async with self._orders, asyncio.TaskGroup() as group:
             self._barrier.prepare()
+            group.create_task(self._bulletin.run())
             watcher = group.create_task(self._listen()) if watching else None
             if watching:
+                self._files.recall(await asyncio.to_thread(seen.load, self._seen))
                 group.create_task(self._poll())
             self._handle(await self._recover(), group)
-            if watching:
-                group.create_task(self._changes.learn())
             self._pulse.ready = True
             while True:
                 await self._tell()
@@ -222,6 +228,9 @@ class Service:
 
     async def _poll(self) -> None:
         """Look at what the watcher does not see: files that were read elsewhere, and the store's own."""
+        # Looking at ten thousand files takes a while, in which nobody would hear yet how things stand.
+        await self._pulse.until(lambda: self._pulse.quiet)
+        await self._changes.learn()
         known: dict[str, object] = {}
         installed = await self._installed()
         while True:
@@ -254,25 +263,8 @@ class Service:
                 await self._store.declare(self._plan.targets)
             except PcvError as error:
                 self._board.problem("store", Problem.of(error))
-        now = asyncio.get_running_loop().time()
-        if self._pace.due(now, idle=self._plan.idle, awaited=self._plan.waits()):
-            await self._put_out()
+        self._bulletin.change(self._plan.size, idle=self._plan.idle, awaited=self._plan.waits())
         await self._pulse.tell()
-
-    async def _put_out(self) -> None:
-        """Write the status files. With thousands of targets that takes a while: then not at every change, and
-        beside the loop.
-        """
-        began = asyncio.get_running_loop().time()
-        try:
-            words = self.desk.status(), self.desk.brief(MOST_LISTED)
-            if len(words[0].targets) > MOST_LISTED:
-                await asyncio.to_thread(self._publish, *words)
-            else:
-                self._publish(*words)
-        except OSError as error:
-            log.warning("status not written", error=str(error))
-        self._pace.wrote(began, asyncio.get_running_loop().time())
 
     # -- from what happened to what it means -------------------------------------------------------
 
@@ -361,9 +353,8 @@ class Service:
         self._orders.reconfigure(settings)
         self._leisure.soak = settings.soak
         self._watch = self._settings.watch()
-        declaring = await asyncio.to_thread(self._watch.declaring)
         self._post(events.Declared(self._settings.targets))
-        self._post(events.Saved({}, frozenset(declaring), self._plan.sources - set(declaring)))
+        self._post(await self._changes.survey(self._plan, self._watch))
         if edited.outdates:
             self._post(events.Outdated("the settings changed"))
         return edited.rewatches

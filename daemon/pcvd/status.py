@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -13,18 +12,19 @@ from pcvctl.exits import AGREED, DIFFERENT, OPEN
 from pcvd import jsontext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """A status document. `head` is all of it but the targets, `targets` are JSON objects in two pieces each:
-    what a verdict says, compressed by zlib as the board holds it, and how it stands. Of as many as `unlisted`
-    there is nothing to say but that they agree, and of `unshown` there was no room to.
+    what a verdict says, packed as the board holds it, and how it stands; `unpack` undoes that. Of as many as
+    `unlisted` there is nothing to say but that they agree, and of `unshown` there was no room to.
     """
 
     head: Mapping[str, Any]
     targets: Sequence[tuple[bytes, bytes]]
+    unpack: Callable[[bytes], bytes]
     differs: bool
     agrees: bool
     unlisted: int = 0
@@ -37,7 +37,7 @@ class Status:
 
     def plain(self) -> dict[str, Any]:
         """The document as plain values."""
-        targets = [json.loads(zlib.decompress(said) + standing) for said, standing in self.targets]
+        targets = [json.loads(self.unpack(said) + standing) for said, standing in self.targets]
         omitted = {"unlisted": self.unlisted} if self.unlisted else {}
         omitted |= {"unshown": self.unshown} if self.unshown else {}
         return {**self.head, "targets": targets, **omitted}
@@ -55,7 +55,7 @@ class Status:
         yield jsontext.encode(self.head)[:-1]
         yield b',"targets":['
         for place, (said, standing) in enumerate(self.targets):
-            yield b"," * bool(place) + zlib.decompress(said) + standing
+            yield b"," * bool(place) + self.unpack(said) + standing
         yield b"]}"
 
     def encoded(self) -> bytes:

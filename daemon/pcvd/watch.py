@@ -14,7 +14,7 @@ import watchfiles
 from pcvd.core.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
 _UNWATCHED = frozenset(
     {".git", ".hg", ".svn", ".pcv", "__pycache__", "node_modules", "site-packages", "dist-packages", ".tox",
@@ -29,12 +29,18 @@ class Watch:
     """The folders of one project that are watched."""
 
     def __init__(
-        self, root: str, folders: Sequence[str], ignore: Sequence[str], settle_ms: int, cookies: str = ""
+        self,
+        root: str,
+        folders: Sequence[str],
+        ignore: Sequence[str],
+        settle_ms: int,
+        may_declare: Callable[[str], bool],
+        cookies: str = "",
     ) -> None:
-        """`folders` and `ignore` (folders or glob patterns) are relative to `root`. Of the folder `cookies`
-        everything is told.
+        """`folders` and `ignore` (folders or glob patterns) are relative to `root`. `may_declare` says of a
+        Python file whether it is worth asking for targets. Of the folder `cookies` everything is told.
         """
-        self._root = root
+        self._root, self._may_declare = root, may_declare
         self._cookies = os.path.join(cookies, "") if cookies else "\0"
         self._folders = sorted({os.path.normpath(os.path.join(root, folder)) for folder in folders})
         self._ignore = [pattern.rstrip("/") for pattern in ignore]
@@ -101,7 +107,7 @@ class Watch:
         found = set()
         for folder in self._folders:
             for path in self._python_files(folder):
-                if may_declare(path):
+                if self._may_declare(path):
                     found.add(self._named(path))
         return sorted(found)
 
@@ -117,7 +123,7 @@ class Watch:
                 found.add(path)
             elif os.path.isdir(path) and not os.path.islink(path) and self.counts(path):
                 found.update(self._python_files(path))
-        return frozenset(self._named(path) for path in found if may_declare(path))
+        return frozenset(self._named(path) for path in found if self._may_declare(path))
 
     def _named(self, path: str) -> str:
         """`path` relative to the root, ten times as quickly as `os.path.relpath`."""
@@ -138,17 +144,6 @@ class Watch:
                 path = os.path.join(parent, name)
                 if name.endswith(".py") and self.counts(path):
                     yield path
-
-
-def may_declare(path: str) -> bool:
-    """Whether a file's text mentions what a declaration needs; only such files are imported to ask them."""
-    try:
-        # Not through a Path, which costs as much as reading: a start looks at every Python file there is.
-        with open(path, "rb", buffering=0) as file:
-            text = file.read()
-    except OSError:
-        return False
-    return b"pcv" in text and b"target" in text
 
 
 def _is_venv(parent: str, name: str) -> bool:

@@ -339,6 +339,22 @@ def test_a_history_names_what_changed(pcvctl, daemon):
     assert lines[-1] == "✓ 6  2026-01-01 00:00:00Z  agree  first"
 
 
+def test_a_history_tells_when_a_verdict_was_confirmed(pcvctl, daemon):
+    when = {"judged_at": "2026-01-01T00:00:00Z", "checked_at": "2026-01-02T03:04:05Z"}
+    daemon(
+        chapters(
+            {"round": 7, **when, "verdict": "agree", "why": "new"},
+            {"round": 6, **when, "checked_at": when["judged_at"], "verdict": "agree", "why": "first"},
+        )
+    )
+    lines = pcvctl("history", F).stdout.splitlines()
+    assert [line.strip() for line in lines] == [
+        "✓ 7  2026-01-01 00:00:00Z  agree  new",
+        "confirmed 2026-01-02 03:04:05Z: edits since have left the program as it was",
+        "✓ 6  2026-01-01 00:00:00Z  agree  first",
+    ]
+
+
 def test_a_target_that_was_never_judged_exits_3(pcvctl, daemon):
     daemon(chapters())
     shown = pcvctl("history", F)

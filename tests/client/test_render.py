@@ -215,6 +215,13 @@ def test_at_once_is_told_of_the_target_and_not_of_its_neighbours(status, target)
     assert row[heading.index("at once") :][: len("at once")].strip() == "3"
 
 
+def test_schedules_that_have_not_traced_an_edit_are_not_counted(status, target):
+    one = target()
+    one["evidence"]["untraced"] = ["threads:2"]
+    heading, row = render(status(one), now=NOW, width=120).splitlines()[:2]
+    assert row[heading.index("schedules") :][: len("schedules")].strip() == "1"
+
+
 @given(whole=st.fixed_dictionaries({}, optional=dict.fromkeys(STATUS_FIELDS, JSON)), data=st.data())
 def test_whatever_a_status_holds_it_can_be_shown(whole, data):
     targets = st.lists(

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pcvctl.exits import exit_code
-from pcvd.board import Board, notes_of
+from pcvd.board import Board
 from pcvd.core.events import Declared, Discover, Ended, Judged, Known, Outdated, Recovered, Saved
 from pcvd.core.model import Judgement, Problem, TargetSpec
 from pcvd.core.plan import Plan
@@ -192,6 +192,6 @@ def test_what_was_stored_is_told_as_what_was_found():
     )
     put, recalled = Scene("a.py:f"), Scene("a.py:f")
     put.board.put(record(found))
-    recalled.board.recall(notes_of([stored]))
+    recalled.board.recall(recalled.board.notes([stored]))
     assert listed(recalled.status()) == listed(put.status())
     assert recalled.told() == put.told()

@@ -25,7 +25,7 @@ class Project:
     def __init__(self, root):
         self.root, self.files = root, Files()
         self.plan = Plan(root=str(root))
-        self.watch = Watch(str(root), ["."], [], 20)
+        self.watch = Watch(str(root), ["."], [], 20, self.files.may_declare)
         self.changes = Changes(str(root), self.files)
         self.model = root / "m.py"
         self.model.write_text(MODEL)
@@ -92,12 +92,33 @@ def test_a_file_that_cannot_be_read_is_asked_before_its_targets_go(project, monk
         raise PermissionError(errno.EACCES, "Permission denied")
 
     async def play():
-        monkeypatch.setattr("pcvd.files._hash", refused)
-        monkeypatch.setattr("pcvd.changes.may_declare", lambda _path: False)
+        monkeypatch.setattr("pcvd.files._read", refused)
         os.utime(project.model, ns=(0, 0))
         event = await project.saved(project.model)
         assert (event.declaring, event.gone) == ({"m.py"}, frozenset())
         assert project.plan.exists(ENTRY)
+
+    asyncio.run(play())
+
+
+def test_while_nobody_watched_a_file_that_declared_targets_goes_only_where_it_is_gone(project, monkeypatch):
+    def refused(_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    async def play():
+        for name in ("other.py", "ignored.py"):
+            (project.root / name).write_text("# nothing\n")
+        watch = Watch(str(project.root), ["."], ["ignored.py"], 20, project.files.may_declare)
+        told = ["m.py", "other.py", "ignored.py", "missing.py"]
+        assert await project.changes.declaring(watch, told) == {"m.py", "other.py"}
+        monkeypatch.setattr("pcvd.files._read", refused)
+        os.utime(project.model, ns=(0, 0))
+        assert await project.changes.declaring(watch, ["m.py"]) == {"m.py"}
+        there = await project.changes.survey(project.plan, watch)
+        assert (there.declaring, there.gone) == ({"m.py"}, frozenset())
+        project.model.unlink()
+        there = await project.changes.survey(project.plan, watch)
+        assert (there.declaring, there.gone) == (frozenset(), {"m.py"})
 
     asyncio.run(play())
 

@@ -41,7 +41,7 @@ def test_when_the_loop_ends(tmp_path, question, removed):
             pulse = Pulse()
             root = str(tmp_path)
             changes, barrier = Changes(root, Files()), Barrier(str(tmp_path / "cookies"))
-            desk = Desk(root, Plan(), Board(root), store, pulse, changes, barrier, None)
+            desk = Desk(Plan(), Board(root), store, pulse, changes, barrier, None)
             waiting = asyncio.ensure_future(ASKED[question](desk))
             for _ in range(10):
                 await asyncio.sleep(0)

@@ -191,3 +191,33 @@ def test_a_tree_is_every_file_that_somebody_may_save(folder):
     (folder / "sub" / "deep").write_bytes(b"saved")
     assert files.digest(name) not in {after, before}
     assert files.digest(looks.tree(str(folder / "nowhere"))) is None
+
+
+def test_a_python_file_that_mentions_what_a_declaration_needs_may_declare_targets(tmp_path):
+    files = Files()
+    texts = {
+        "model.py": (b"import pcv\n@pcv.target\ndef f(x): ...", True),
+        "binary.py": (b"\xff\xfe pcv target", True),
+        "half.py": (b"import pcv", False),
+        "model.txt": (b"pcv target", False),
+    }
+    for name, (text, _) in texts.items():
+        (tmp_path / name).write_bytes(text)
+    assert {name: files.may_declare(str(tmp_path / name)) for name in texts} == {
+        name: expected for name, (_, expected) in texts.items()
+    }
+    assert not files.may_declare(str(tmp_path))
+    assert not files.may_declare(str(tmp_path / "missing.py"))
+    assert files.digest(str(tmp_path / "model.py")) == of(texts["model.py"][0])
+    (tmp_path / "model.py").write_bytes(b"")
+    assert not files.may_declare(str(tmp_path / "model.py"))
+
+
+def test_a_python_file_is_read_once_for_its_digest_and_for_whether_it_may_declare(old, monkeypatch):
+    path = str(old.rename(old.with_suffix(".py")))
+    files, read = Files(), []
+    monkeypatch.setattr("pcvd.files._read", lambda name: read.append(name) or ("digest", True))
+    time.sleep(0.1)  # its ctime is that of the renaming
+    assert files.may_declare(path)
+    assert files.digest(path) == "digest"
+    assert read == [path]

@@ -8,7 +8,8 @@ import watchfiles.main
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from pcvd.core.errors import SetupError
-from pcvd.watch import Watch, may_declare
+from pcvd.files import Files
+from pcvd.watch import Watch
 
 MODEL = "import pcv\n\n@pcv.target\ndef model(): pass\n"
 
@@ -22,7 +23,7 @@ def root(tmp_path):
 
 
 def watch(root, folders=(".",), ignore=()):
-    return Watch(str(root), folders, ignore, 20)
+    return Watch(str(root), folders, ignore, 20, Files().may_declare)
 
 
 @pytest.mark.parametrize(
@@ -68,13 +69,6 @@ def test_files_that_may_declare(root):
         str(root / file) for file in ("models/mlp.py", "models/plain.py", "data/mlp.txt", "models/no.py")
     ]
     assert watch(root).declaring_among(saved) == {"models/mlp.py"}
-
-
-def test_what_cannot_be_read_declares_nothing(tmp_path):
-    assert not may_declare(str(tmp_path))
-    assert not may_declare(str(tmp_path / "missing"))
-    (tmp_path / "binary.py").write_bytes(b"\xff\xfe pcv target")
-    assert may_declare(str(tmp_path / "binary.py"))
 
 
 def seen(watching, save, enough):

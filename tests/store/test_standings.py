@@ -177,8 +177,10 @@ def test_that_a_verdict_is_to_be_traced_under_further_schedules_is_remembered(pa
         told = []
         for untraced in (["threads:4"], []):
             stands = confirmed(record.judgement, "other", untraced)
-            await store.confirm({"a.py:f": (stands, (Read("file", "/a.py", "2"),))}, "2026-01-01T00:00:00Z")
+            await store.confirm({"a.py:f": (stands, (Read("file", "/a.py", "2"),))}, "2027-01-01T00:00:00Z")
             told.append((await store.standings())[0].untraced)
+        (after,) = await store.verdicts("a.py:f", 1)
+        assert (after.judged_at, after.checked_at) == (record.checked_at, "2027-01-01T00:00:00Z")
         return told
 
     assert stored(path, use) == [True, False]

@@ -255,7 +255,7 @@ _HEADLINES = {
     "hash-seed": "it depends on Python's hash seed: the order of a set, or hash() itself",
     "order": "it depends on which targets its process has traced before it",
     "after-itself": "it depends on how often its process has traced it: the second time gives something else",
-    "thread": "it depends on the thread that traces it: other threads lack configuration of the main thread",
+    "thread": "it depends on the thread that traces it: a context that others lack, or the thread itself",
     "neighbours": "it depends on what else its process has loaded and built",
     "race": "it depends on whether builds overlap: a race",
     "directory": "it depends on the path of the project",
@@ -295,7 +295,8 @@ _ADVICE = {
     "hash-seed": "iterate over sorted(…) instead of a set, and use hashlib where a number must be stable",
     "order": "what outlives a trace (a counter, a cache with too loose a key) must not reach the program",
     "after-itself": "what a trace leaves behind (a counter, a cache of its own) must not reach the next one",
-    "thread": "set it with jax.config.update, or inside the function: contexts are per thread",
+    "thread": "contexts and what is thread-local stay on their thread: set it inside the function, or for all "
+    "threads with jax.config.update",
     "neighbours": "importing or tracing another target changes a global that this one reads",
     "race": "what is read while tracing must not be written by another build: pass it as an argument",
 }

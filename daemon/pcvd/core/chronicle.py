@@ -18,9 +18,12 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One verdict, and the round it came from. `environment` is what the reference ran in."""
+    """One verdict, and the round it came from, which ended at `judged_at`. It may have been confirmed since
+    then, at `checked_at`. `environment` is what the reference ran in.
+    """
 
     round: int
+    judged_at: str
     checked_at: str
     why: str
     cohort: tuple[str, ...]
@@ -46,6 +49,7 @@ def _verdict(one: Chapter, before: Chapter | None) -> dict[str, Any]:
     judgement = one.judgement
     return {
         "round": one.round,
+        "judged_at": one.judged_at,
         "checked_at": one.checked_at,
         "verdict": judgement.verdict,
         "reason": judgement.reason,

@@ -160,6 +160,11 @@ class Plan:
         """All targets that exist, in the order of their declaration."""
         return tuple(self._held.roster[entry].spec for entry in self._held.roster)
 
+    @property
+    def size(self) -> int:
+        """How many targets exist."""
+        return len(self._held.roster)
+
     def spec(self, entry: str) -> TargetSpec:
         """The declaration of a target that exists."""
         return self._held.roster[entry].spec

@@ -93,6 +93,9 @@ class Roster:
         """All entries, in the order of their declaration."""
         return iter(self._targets)
 
+    def __len__(self) -> int:
+        return len(self._targets)
+
     def get(self, entry: str) -> Target | None:
         """The target of that name, or None."""
         return self._targets.get(entry)

@@ -95,7 +95,15 @@ class Inquiry:
         await self._known(target, now)
         found = await self._store.verdicts(target, limit + 1) if self._store is not None else []
         chapters = [
-            Chapter(one.round, one.checked_at, one.why, one.cohort, one.environment, one.judgement)
+            Chapter(
+                one.round,
+                one.judged_at,
+                one.checked_at,
+                one.why,
+                one.cohort,
+                one.environment,
+                one.judgement,
+            )
             for one in found
         ]
         return chronicle.document(target, chapters, limit)

@@ -71,10 +71,12 @@ class Discovered:
 class VerdictRecord:
     """One verdict on a target with all that was recorded of it, and the circumstances of its round.
 
-    `environment` describes what the reference ran in.
+    `judged_at` is the round's end; it may have been confirmed since then, at `checked_at`. `environment`
+    describes what the reference ran in.
     """
 
     round: int
+    judged_at: str
     checked_at: str
     why: str
     cohort: tuple[str, ...]

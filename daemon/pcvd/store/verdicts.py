@@ -128,7 +128,7 @@ async def latest(connection: aiosqlite.Connection, target: str, limit: int) -> l
     """The last `limit` verdicts on `target` with all that is known of them, newest first."""
     found = await connection.execute_fetchall(
         """
-        SELECT v.round, v.checked_at, r.why, r.cohort, e.description, v.detail
+        SELECT v.round, r.finished_at, v.checked_at, r.why, r.cohort, e.description, v.detail
         FROM targets t JOIN verdicts v ON v.target = t.id
         JOIN rounds r ON r.id = v.round JOIN environments e ON e.id = r.environment
         WHERE t.entry = ? ORDER BY v.id DESC LIMIT ?
@@ -137,10 +137,10 @@ async def latest(connection: aiosqlite.Connection, target: str, limit: int) -> l
     )
     return [
         VerdictRecord(
-            number, checked_at, why, strings(cohort), decode(environment, dict[str, Any]),
+            number, judged_at, checked_at, why, strings(cohort), decode(environment, dict[str, Any]),
             decode(detail, Judgement),
         )
-        for number, checked_at, why, cohort, environment, detail in found
+        for number, judged_at, checked_at, why, cohort, environment, detail in found
     ]  # fmt: skip
 
 
