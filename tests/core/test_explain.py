@@ -420,9 +420,8 @@ def test_hundreds_of_kernels_are_named_up_to_a_limit_and_few_of_them_are_read():
 def chapter(number, verdict="agree", hlo="a", environment=None, cohort=(F,), evidence=None):
     stages = {"hlo": {"serial": hlo, "threads:2": hlo}, "output": {"serial": "o", "threads:2": "x"}}
     judgement = Judgement(F, verdict, stages=stages if hlo else {}, evidence=evidence or {})
-    return Chapter(
-        number, f"2026-01-0{number}T00:00:00Z", "saved", cohort, environment or {"jax": "1"}, judgement
-    )
+    judged, checked = f"2026-01-0{number}T00:00:00Z", f"2026-01-0{number}T12:00:00Z"
+    return Chapter(number, judged, checked, "saved", cohort, environment or {"jax": "1"}, judgement)
 
 
 def test_a_history_tells_what_changed_since_the_verdict_before():
@@ -431,6 +430,8 @@ def test_a_history_tells_what_changed_since_the_verdict_before():
     document = chronicle.document(F, [newer, older], 5)
     assert document["more"] is False
     assert [one["round"] for one in document["verdicts"]] == [2, 1]
+    told = document["verdicts"][1]
+    assert (told["judged_at"], told["checked_at"]) == ("2026-01-01T00:00:00Z", "2026-01-01T12:00:00Z")
     assert document["verdicts"][0]["changed"] == {
         "verdict": ["agree", "diverged"],
         "stages": ["hlo"],

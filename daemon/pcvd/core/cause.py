@@ -295,8 +295,7 @@ _ADVICE = {
     "hash-seed": "iterate over sorted(…) instead of a set, and use hashlib where a number must be stable",
     "order": "what outlives a trace (a counter, a cache with too loose a key) must not reach the program",
     "after-itself": "what a trace leaves behind (a counter, a cache of its own) must not reach the next one",
-    "thread": "contexts and what is thread-local stay on their thread: set it inside the function, or for all "
-    "threads with jax.config.update",
+    "thread": "what is set in a context stays on its thread: set it in the function, or by jax.config.update",
     "neighbours": "importing or tracing another target changes a global that this one reads",
     "race": "what is read while tracing must not be written by another build: pass it as an argument",
 }
