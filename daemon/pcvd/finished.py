@@ -10,7 +10,8 @@ from pcvd.core import events
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pcvd.core.model import Judgement, Problem, Run
+    from pcvd.core.builds import Run
+    from pcvd.core.model import Judgement, Problem
     from pcvd.store import RoundRecord
 
 

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from pcvd.builders.conference import Conference
 from pcvd.builders.protocol import Order
+from pcvd.core.builds import WHOLE
 from pcvd.core.compare import AGREE
-from pcvd.core.model import WHOLE, source_key
+from pcvd.core.model import source_key
 from pcvd.core.programs import is_standing
 from pcvd.core.schedule import PAIR, SERIAL, parse
 from pcvd.core.succession import is_partial

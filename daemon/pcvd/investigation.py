@@ -18,11 +18,11 @@ import structlog
 from pcvd.blobs import BlobError
 from pcvd.builders.protocol import Order
 from pcvd.core import cause, mlir
+from pcvd.core.builds import STAGES, TRACED
 from pcvd.core.cause import RACE, Finding
 from pcvd.core.chance import Tally
 from pcvd.core.errors import SetupError
 from pcvd.core.evidence import canonical_digest
-from pcvd.core.model import STAGES, TRACED
 from pcvd.core.schedule import CONTROL, SERIAL, parse
 from pcvd.core.variation import ALL, BETWEEN, HASH_SEED, LAYOUT, ORDER, PROCESS, Manner, hindrance, probes
 from pcvd.localisation import Rebuilds, Scene, locate
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from pcvd.blobs import Blobs
     from pcvd.builders.protocol import Builders
-    from pcvd.core.model import Build, Judgement, Run, TargetSpec
+    from pcvd.core.builds import Build, Run
+    from pcvd.core.model import Judgement, TargetSpec
     from pcvd.core.variation import Probe, Variation
 
 log = structlog.get_logger()

@@ -13,9 +13,10 @@ import structlog
 from pcvd import kept
 from pcvd.builders.protocol import Pair
 from pcvd.core import looks
+from pcvd.core.builds import LINKED
 from pcvd.core.compare import AGREE, DIVERGED, EQUIVALENT, UNSTABLE, differing_outputs, judge
 from pcvd.core.evidence import Facts
-from pcvd.core.model import LINKED, OutputDelta, source_key
+from pcvd.core.model import OutputDelta, source_key
 from pcvd.core.partition import leaves
 from pcvd.core.programs import digest_of
 from pcvd.resolution import resolve
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
     from pcvd.builders.protocol import Builders, Carried
-    from pcvd.core.model import Judgement, Read, Run, TargetSpec
+    from pcvd.core.builds import Run
+    from pcvd.core.model import Judgement, Read, TargetSpec
     from pcvd.files import Files
 
 log = structlog.get_logger()

@@ -18,18 +18,19 @@ import structlog
 
 from pcvd.core import locate as places
 from pcvd.core import passes
+from pcvd.core.builds import LINES, LOCATIONS, PASSES
 from pcvd.core.dump import OUTPUT
 from pcvd.core.errors import PcvError
 from pcvd.core.evidence import canonical_digest, unequal_parts
 from pcvd.core.kernel import kernel_of
-from pcvd.core.model import LINES, LOCATIONS, PASSES, digest
+from pcvd.core.model import digest
 
 if TYPE_CHECKING:
     from pcvd.blobs import Blobs
     from pcvd.builders.protocol import Builders, Carried, Order
+    from pcvd.core.builds import Build, Part, Run
     from pcvd.core.chance import Tally
     from pcvd.core.locate import Place
-    from pcvd.core.model import Build, Part, Run
 
 log = structlog.get_logger()
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
-    from pcvd.core.model import Run, TargetSpec
+    from pcvd.core.builds import Run
+    from pcvd.core.model import TargetSpec
     from pcvd.means import Means, Supply
     from pcvd.store import Store
 

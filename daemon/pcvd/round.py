@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
     from pcvd.builders.protocol import Builders, Carried
-    from pcvd.core.model import Read, Run, TargetSpec
+    from pcvd.core.builds import Run
+    from pcvd.core.model import Read, TargetSpec
     from pcvd.files import Files
 
 log = structlog.get_logger()

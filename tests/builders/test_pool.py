@@ -17,8 +17,9 @@ from pcvd.builders import zygotes
 from pcvd.builders.protocol import Pair
 from pcvd.builders.worker import Overdue, Worker
 from pcvd.builders.zygotes import Zygotes, worker_environment
+from pcvd.core.builds import Part
 from pcvd.core.errors import SetupError
-from pcvd.core.model import Part, TargetSpec
+from pcvd.core.model import TargetSpec
 
 MODEL = "def model(x):\n    return x + 1\n"
 SPEC = TargetSpec("model.py:model", ("f32[4]",))

@@ -13,7 +13,7 @@ import pytest
 
 from pcv_config import settings
 from pcv_config.settings import SettingsError, TargetSetting
-from pcvd.core import model, schedule
+from pcvd.core import builds, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -329,8 +329,8 @@ def test_the_interpreter_is_found_but_not_resolved(
 
 
 def test_stages_and_schedules_are_the_daemons(load: Load) -> None:
-    assert settings.STAGES == model.STAGES
-    assert load(f"tolerate = {list(model.STAGES)}").tolerate == model.STAGES
+    assert settings.STAGES == builds.STAGES
+    assert load(f"tolerate = {list(builds.STAGES)}").tolerate == builds.STAGES
     names = ["serial", "control", "threads:1", "threads:64", "processes:10"]
     assert [schedule.parse(name).name for name in load(f"schedules = {names}").schedules] == names
 

@@ -11,8 +11,9 @@ from artifacts import ELSEWHERE, LLVM, MODULE, NOWHERE, PROGRAM, RENUMBERED, Pro
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcvd.core.builds import STAGES
 from pcvd.core.canonical import RULES, Context, canonicalize
-from pcvd.core.model import STAGES, digest
+from pcvd.core.model import digest
 
 
 def built_in(folder: str, **changes) -> Program:

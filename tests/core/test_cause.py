@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from pcvd.core import cause
+from pcvd.core.builds import STAGES, Artifact, Build, Part
 from pcvd.core.cause import RACE, Finding, is_plain
-from pcvd.core.model import STAGES, Artifact, Build, Failure, Part, digest
+from pcvd.core.model import Failure, digest
 from pcvd.core.variation import BETWEEN
 
 

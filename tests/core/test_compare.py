@@ -26,8 +26,8 @@ from runs import (
     verdict,
 )
 
+from pcvd.core.builds import LOCATIONS, REQUIRED_STAGES, STAGES, Artifact, Build, Run
 from pcvd.core.compare import judge, wants_control
-from pcvd.core.model import LOCATIONS, REQUIRED_STAGES, STAGES, Artifact, Build, Run
 from pcvd.core.succession import puzzling
 
 # -- agreement and tolerance -----------------------------------------------------------------------

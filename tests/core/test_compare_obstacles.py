@@ -21,9 +21,10 @@ from runs import (
     verdict,
 )
 
+from pcvd.core.builds import REQUIRED_STAGES, STAGES, Artifact, Build
 from pcvd.core.compare import judge
 from pcvd.core.evidence import Facts
-from pcvd.core.model import REQUIRED_STAGES, STAGES, Artifact, Build, digest
+from pcvd.core.model import digest
 
 # -- absence ---------------------------------------------------------------------------------------
 

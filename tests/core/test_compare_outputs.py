@@ -20,8 +20,8 @@ from runs import (
     verdict,
 )
 
+from pcvd.core.builds import STAGES, Artifact, Build, Run
 from pcvd.core.compare import differing_outputs, judge
-from pcvd.core.model import STAGES, Artifact, Build, Run
 
 LOOSE = (*TOLERATED, "output")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 
+from pcvd.core.builds import Part
 from pcvd.core.distances import MOST, Distances, kept
-from pcvd.core.model import OutputDelta, Part, digest
+from pcvd.core.model import OutputDelta, digest
 
 
 def part(text, name="a", label="float32[2]"):

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from runs import OTHER, T, artifact, build, control, delta, facts, failed, part, run, serial, threads
 
+from pcvd.core.builds import STAGES, Artifact, Build
 from pcvd.core.case import kernel_of
 from pcvd.core.cause import cause_of
 from pcvd.core.compare import judge
 from pcvd.core.evidence import speed_up
-from pcvd.core.model import STAGES, Artifact, Build
 
 # -- what is reported ------------------------------------------------------------------------------
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from pcvd.core import chronicle, explain
+from pcvd.core.builds import STAGES, Artifact, Build, Part, Run
 from pcvd.core.case import Case
 from pcvd.core.chronicle import Chapter
 from pcvd.core.compare import judge
 from pcvd.core.evidence import Facts
 from pcvd.core.explain import Reading
 from pcvd.core.leaves import Leaf, Sample
-from pcvd.core.model import STAGES, Artifact, Build, Failure, Judgement, OutputDelta, Part, Run, digest
+from pcvd.core.model import Failure, Judgement, OutputDelta, digest
 
 F, G = "m.py:f", "m.py:g"
 TOLERATED = ("llvm", "object", "executable")

@@ -9,18 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pcvd.core.model import (
-    REQUIRED_STAGES,
-    STAGES,
-    Artifact,
-    Build,
-    Failure,
-    Part,
-    Run,
-    TargetSpec,
-    digest,
-    peak,
-)
+from pcvd.core.builds import REQUIRED_STAGES, STAGES, Artifact, Build, Part, Run, peak
+from pcvd.core.model import Failure, TargetSpec, digest
 
 WORDS = st.text("abc", min_size=1, max_size=2)
 PARTS = st.builds(

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from pcvd.core.builds import LINKED, STAGES, Artifact, Build, Kernel, Part, Run
 from pcvd.core.compare import judge
 from pcvd.core.evidence import Facts
-from pcvd.core.model import LINKED, STAGES, Artifact, Build, Failure, Kernel, OutputDelta, Part, Run, digest
+from pcvd.core.model import Failure, OutputDelta, digest
 from pcvd.core.partition import leaves, lonely
 from pcvd.core.succession import puzzling
 

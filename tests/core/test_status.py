@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcvd.core.builds import STAGES, Artifact, Build, Part, Run
 from pcvd.core.compare import judge
 from pcvd.core.evidence import Facts
-from pcvd.core.model import STAGES, Artifact, Build, Failure, Judgement, Part, Problem, Run, digest
+from pcvd.core.model import Failure, Judgement, Problem, digest
 from pcvd.core.status import SCHEMA, VERDICTS, Daemon, Standing, Tally, head, target, unchecked
 
 DAEMON = Daemon(4711, "idle", "0.1.0", 1.5, "/run/user/1000/pcv/0123.sock")

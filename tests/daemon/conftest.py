@@ -6,7 +6,8 @@ import pytest
 
 from pcvd.blobs import Blobs
 from pcvd.builders.protocol import Carried
-from pcvd.core.model import STAGES, Artifact, Build, Failure, Part, Run
+from pcvd.core.builds import STAGES, Artifact, Build, Part, Run
+from pcvd.core.model import Failure
 
 SETTINGS = """
     platform = "cpu"

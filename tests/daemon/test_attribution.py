@@ -7,10 +7,11 @@ import asyncio
 import pytest
 
 from pcvd.builders.protocol import Order
+from pcvd.core.builds import STAGES
 from pcvd.core.compare import judge
 from pcvd.core.errors import SetupError
 from pcvd.core.evidence import Facts
-from pcvd.core.model import STAGES, Judgement, TargetSpec
+from pcvd.core.model import Judgement, TargetSpec
 from pcvd.core.schedule import CONTROL, SERIAL, Schedule, rotated
 from pcvd.core.variation import USUAL, named, soaking
 from pcvd.investigation import Investigation

@@ -17,7 +17,8 @@ import pytest
 from pcvd.blobs import Blobs
 from pcvd.builders.protocol import Carried
 from pcvd.clock import utc_now
-from pcvd.core.model import REQUIRED_STAGES, STAGES, Artifact, Part, TargetSpec
+from pcvd.core.builds import REQUIRED_STAGES, STAGES, Artifact, Part
+from pcvd.core.model import TargetSpec
 from pcvd.round import Rounds
 
 SCHEDULES = ("serial", "threads:2", "processes:2", "control")

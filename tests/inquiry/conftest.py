@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pcvd.blobs import Blobs
+from pcvd.core.builds import Artifact, Build, Part, Run
 from pcvd.core.compare import judge
 from pcvd.core.evidence import Facts
-from pcvd.core.model import Artifact, Build, OutputDelta, Part, Run, TargetSpec
+from pcvd.core.model import OutputDelta, TargetSpec
 from pcvd.inquiry import Inquiry
 from pcvd.store import RoundRecord, Store
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from pcvd.core.model import Artifact, Build, Failure
+from pcvd.core.builds import Artifact, Build
+from pcvd.core.model import Failure
 
 HLO = b"HloModule jit_f\nadd\nsub\n"
 

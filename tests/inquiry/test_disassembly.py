@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pcvd.core.model import Part, digest
+from pcvd.core.builds import Part
+from pcvd.core.model import digest
 from pcvd.inquiry import disassembly
 from pcvd.inquiry.disassembly import NoDisassembly
 from pcvd.inquiry.reader import Reader, Unreadable

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pcvd.core.builds import STAGES, Artifact, Build, Part, Run
 from pcvd.core.compare import judge
 from pcvd.core.evidence import Facts
-from pcvd.core.model import STAGES, Artifact, Build, Failure, OutputDelta, Part, Run, digest
+from pcvd.core.model import Failure, OutputDelta, digest
 
 T, OTHER = "m.py:f", "m.py:g"
 TOLERATED = ("llvm", "object", "executable")

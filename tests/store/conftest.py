@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pcvd.core.model import Artifact, Build, Judgement, Part, Read, Run, digest
+from pcvd.core.builds import Artifact, Build, Part, Run
+from pcvd.core.model import Judgement, Read, digest
 from pcvd.store import RoundRecord
 
 if TYPE_CHECKING:

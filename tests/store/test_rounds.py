@@ -17,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pcvd.core.builds import STAGES, Artifact, Build, Kernel, Part, Run
 from pcvd.core.errors import StoreError
-from pcvd.core.model import STAGES, Artifact, Build, Failure, Judgement, Kernel, Part, Run, TargetSpec
+from pcvd.core.model import Failure, Judgement, TargetSpec
 from pcvd.store import RoundRecord, Store
 
 TABLES = ("rounds", "runs", "builds", "stages", "parts", "reads", "readers", "verdicts")

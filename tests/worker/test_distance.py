@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pcvd.core.model import Part, digest
+from pcvd.core.builds import Part
+from pcvd.core.model import digest
 from pcvd.worker.collect import leaf_bytes
 from pcvd.worker.distance import distance
 

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from pcvd.core.model import REQUIRED_STAGES, TargetSpec
+from pcvd.core.builds import REQUIRED_STAGES
+from pcvd.core.model import TargetSpec
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pcvd.core.model import LINKED, TargetSpec
+from pcvd.core.builds import LINKED
+from pcvd.core.model import TargetSpec
 
 MODEL = """
     import os

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from pcvd.core.model import STAGES, TargetSpec
+from pcvd.core.builds import STAGES
+from pcvd.core.model import TargetSpec
 
 MODEL = """
     import functools

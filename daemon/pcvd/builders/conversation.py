@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
+from pcvd.core.builds import LINKED, WHOLE, Build, Kernel
 from pcvd.core.frames import reported
-from pcvd.core.model import LINKED, WHOLE, Build, Failure, Kernel, Read
+from pcvd.core.model import Failure, Read
 from pcvd.core.programs import Program
 
 if TYPE_CHECKING:

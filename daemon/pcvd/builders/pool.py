@@ -22,8 +22,9 @@ from pcvd.builders.conversation import Barriers, Conversation, Progress, Stopped
 from pcvd.builders.protocol import Carried, Discovery, Order, Pair
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
 from pcvd.builders.zygotes import Zygotes, can_fork, hash_seed, worker_environment
+from pcvd.core.builds import Run
 from pcvd.core.errors import SetupError, TargetError, UsageError
-from pcvd.core.model import Failure, OutputDelta, Problem, Read, Run, TargetSpec
+from pcvd.core.model import Failure, OutputDelta, Problem, Read, TargetSpec
 from pcvd.core.schedule import SERIAL
 from pcvd.core.variation import USUAL
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pcvd.core.model import WHOLE
+from pcvd.core.builds import WHOLE
 from pcvd.core.schedule import Schedule, Slot, arrange
 from pcvd.core.variation import USUAL, Manner, Probe
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from pcvd.builders.conference import Conference
-    from pcvd.core.model import OutputDelta, Part, Problem, Read, Run, TargetSpec
+    from pcvd.core.builds import Part, Run
+    from pcvd.core.model import OutputDelta, Problem, Read, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pcvd.core import kernel
+from pcvd.core.builds import STAGES, Artifact, Build, Part, Run
 from pcvd.core.distances import Distances
 from pcvd.core.evidence import canonical_digest, unequal_parts
-from pcvd.core.model import STAGES, Artifact, Build, Judgement, Part, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from pcvd.core.model import Judgement
 
 REFERENCE = "serial"
 """The run that all others are compared with."""

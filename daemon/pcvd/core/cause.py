@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pcvd.core.builds import STAGES, TRACED, Build
 from pcvd.core.chance import Tally
 from pcvd.core.evidence import canonical_digest
-from pcvd.core.model import STAGES, TRACED, Build
 from pcvd.core.variation import ALL, PROCESS
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pcvd.core.builds import STAGES
 from pcvd.core.case import REFERENCE
-from pcvd.core.model import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from pcvd.core import evidence as told
 from pcvd.core import partition
+from pcvd.core.builds import REQUIRED_STAGES, STAGES, Build, Part, Run
 from pcvd.core.evidence import Facts, differing_stages, unreadable
-from pcvd.core.model import REQUIRED_STAGES, STAGES, Build, Failure, Judgement, Part, Run
+from pcvd.core.model import Failure, Judgement
 from pcvd.core.schedule import parse
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pcvd.core.model import OutputDelta, Part
+    from pcvd.core.builds import Part
+    from pcvd.core.model import OutputDelta
 
 MOST = 200
 """Leaves that a verdict keeps the distances of: a training step returns thousands, under every schedule."""

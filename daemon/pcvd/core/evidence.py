@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core import distances
+from pcvd.core.builds import BY_TYPE, LOCATIONS, STAGES, WHOLE, Build, Part, Run
 from pcvd.core.kernel import kernel_of
-from pcvd.core.model import BY_TYPE, LOCATIONS, STAGES, WHOLE, Build, OutputDelta, Part, Run
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from pcvd.core.model import OutputDelta
 
 
 @dataclass(frozen=True, slots=True)

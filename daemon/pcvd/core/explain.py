@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core import leaves, telling
+from pcvd.core.builds import LOCATIONS, STAGES
 from pcvd.core.case import ABSENT, DIFFERS, IDENTICAL, OUTPUT, REFERENCE, Case, Pair, kernel_of
 from pcvd.core.compare import EQUIVALENT, INCONCLUSIVE
 from pcvd.core.leaves import Leaf
-from pcvd.core.model import LOCATIONS, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,12 +11,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pcvd.core.builds import LINKED, STAGES, WHOLE, Build, Kernel, Run, peak
 from pcvd.core.evidence import Facts, differing_stages, largest, unequal_parts, unreadable
-from pcvd.core.model import LINKED, STAGES, WHOLE, Build, Failure, Kernel, Run, peak
 from pcvd.core.schedule import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from pcvd.core.model import Failure
 
 CAUSE = "kernel"
 """The kind of a cause that is a kernel: the target in one piece does not differ there."""

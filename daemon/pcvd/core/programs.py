@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pcvd.core.builds import TRACED
 from pcvd.core.compare import INCONCLUSIVE
-from pcvd.core.model import TRACED, digest
+from pcvd.core.model import digest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

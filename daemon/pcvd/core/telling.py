@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pcvd.core.builds import STAGES, TRACED
 from pcvd.core.case import DIFFERS, IDENTICAL, kernel_of
 from pcvd.core.cause import counted
 from pcvd.core.compare import AGREE, INCONCLUSIVE
-from pcvd.core.model import STAGES, TRACED
 from pcvd.core.partition import CAUSE
 
 if TYPE_CHECKING:

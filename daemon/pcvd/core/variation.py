@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pcvd.core.builds import STAGES
 from pcvd.core.errors import UsageError
-from pcvd.core.model import STAGES
 from pcvd.core.schedule import SERIAL, Schedule, Slot, arrange, reordered
 
 if TYPE_CHECKING:

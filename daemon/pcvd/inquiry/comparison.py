@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcvd.core import leaves
+from pcvd.core.builds import LOCATIONS, STAGES, Build, Part
 from pcvd.core.case import REFERENCE, Case, kernel_of, reaches, sides
 from pcvd.core.errors import UsageError
-from pcvd.core.model import LOCATIONS, STAGES, Build, Part
 from pcvd.inquiry.reader import Reader, Unreadable
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pcvd.core.builds import STAGES
 from pcvd.core.case import DIFFERS
-from pcvd.core.model import STAGES
 
 if TYPE_CHECKING:
+    from pcvd.core.builds import Run
     from pcvd.core.case import Case
-    from pcvd.core.model import Run
 
 _BASELINE = "again"
 """What all else is held against: a program that does not even reproduce itself says nothing of an order."""

@@ -19,8 +19,8 @@ from pcvd.inquiry.disassembly import NoDisassembly
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pcvd.core.builds import Part
     from pcvd.core.leaves import Leaf
-    from pcvd.core.model import Part
     from pcvd.core.textdiff import Delta
 
 _OBJECTS = (".o", ".cubin", ".hsaco")

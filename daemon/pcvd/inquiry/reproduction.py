@@ -11,14 +11,14 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from pcvd.core.builds import TRACED
 from pcvd.core.case import DIFFERS, REFERENCE, Case
 from pcvd.core.errors import UsageError
-from pcvd.core.model import TRACED
 from pcvd.inquiry import conditions, page
 from pcvd.inquiry.reader import Reader, Unreadable
 
 if TYPE_CHECKING:
-    from pcvd.core.model import Build, Run
+    from pcvd.core.builds import Build, Run
 
 SCHEMA = 1
 _MOST_NEIGHBOURS = 8

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pcvd.core.model import Judgement, Read, Run, TargetSpec
+    from pcvd.core.builds import Run
+    from pcvd.core.model import Judgement, Read, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)

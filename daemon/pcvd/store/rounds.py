@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
-    from pcvd.core.model import Judgement, Read, Run
+    from pcvd.core.builds import Run
+    from pcvd.core.model import Judgement, Read
     from pcvd.store.records import RoundRecord
 
 _INSERT_VERDICT = """

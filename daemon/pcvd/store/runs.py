@@ -8,7 +8,8 @@ from collections import defaultdict
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from pcvd.core.model import Artifact, Build, Failure, Kernel, Part, Run, digest
+from pcvd.core.builds import Artifact, Build, Kernel, Part, Run
+from pcvd.core.model import Failure, digest
 from pcvd.store.codec import decode, encode, row, strings
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pcvd.store.database import Database
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-    from pcvd.core.model import Judgement, Read, Run, TargetSpec
+    from pcvd.core.builds import Run
+    from pcvd.core.model import Judgement, Read, TargetSpec
     from pcvd.store.records import Discovered, RoundRecord, Standing, VerdictRecord
 
 

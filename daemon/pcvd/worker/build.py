@@ -19,13 +19,14 @@ import jax
 import numpy as np
 
 from pcvd import jaxnames
-from pcvd.core.model import STAGES, TRACED
+from pcvd.core.builds import STAGES, TRACED
 from pcvd.worker.blame import blame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pcvd.core.model import Artifact, Failure
+    from pcvd.core.builds import Artifact
+    from pcvd.core.model import Failure
     from pcvd.worker.carry import Gate
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from pcvd.blobs import Blobs
-from pcvd.core.model import WHOLE, Artifact, Build, Failure
+from pcvd.core.builds import WHOLE, Artifact, Build
+from pcvd.core.model import Failure
 from pcvd.worker import configuration, inputs, outputs
 from pcvd.worker.blame import blame
 from pcvd.worker.build import Product, Recipe, finish, lower

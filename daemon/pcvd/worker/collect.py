@@ -13,8 +13,8 @@ import numpy as np
 
 from pcvd import jaxnames
 from pcvd.core import mlir
+from pcvd.core.builds import BY_TYPE, LINES, LOCATIONS, PASSES, Artifact, Part
 from pcvd.core.canonical import Context, canonicalize
-from pcvd.core.model import BY_TYPE, LINES, LOCATIONS, PASSES, Artifact, Part
 from pcvd.core.programs import Program, digest_of
 from pcvd.worker import environment, identity
 

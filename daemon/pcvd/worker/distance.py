@@ -15,10 +15,12 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-from pcvd.core.model import OutputDelta, Part
+from pcvd.core.model import OutputDelta
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pcvd.core.builds import Part
 
 _WIDEST = 8  # bytes: wider floats are no arrays of JAX's
 

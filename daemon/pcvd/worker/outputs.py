@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from pcvd.core.model import Artifact
+from pcvd.core.builds import Artifact
 from pcvd.worker.collect import Collector, leaf_bytes
 from pcvd.worker.distance import distance
 

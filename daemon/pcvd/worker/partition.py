@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from pcvd.core.builds import LINKED, Build, Kernel
 from pcvd.core.errors import PcvError
 from pcvd.core.frames import relative
-from pcvd.core.model import LINKED, Build, Failure, Kernel
 from pcvd.core.schedule import reordered
 from pcvd.kernels import CutRefused, cut_traced, portable
 from pcvd.kernels.convention import home_of
@@ -32,7 +32,8 @@ from pcvd.worker.drawing import refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pcvd.core.model import Artifact, TargetSpec
+    from pcvd.core.builds import Artifact
+    from pcvd.core.model import Failure, TargetSpec
     from pcvd.kernels.graph import Graph
     from pcvd.worker.collect import Collector
     from pcvd.worker.line import Line

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from pcvd.blobs import BlobError, Blobs
-from pcvd.core.model import Part
+from pcvd.core.builds import Part
 from pcvd.worker import outputs
 from pcvd.worker.cohort import Cohort
 from pcvd.worker.discover import discover, target_spec
