@@ -29,8 +29,9 @@ from pcvd.core.errors import SetupError, UsageError
 from pcvd.core.variation import named
 from pcvd.desk import MOST_LISTED
 from pcvd.inquiry import Inquiry
+from pcvd.listening import listening_at, serve
 from pcvd.published import Published
-from pcvd.server import Door, listening_at, serve
+from pcvd.server import Door
 from pcvd.service import Service
 from pcvd.store import Store, StoreGone
 
@@ -91,7 +92,7 @@ async def _live(
         async with asyncio.TaskGroup() as group:
             working = group.create_task(service.run(watching=True))
             door = Door(service.desk, stopping.set, tickets, _inquiry(settings.root, store))
-            await serve(door, listening.dup(), stopping)
+            await serve(door.application(), listening.dup(), stopping)
             working.cancel()
     finally:
         if store.stands:

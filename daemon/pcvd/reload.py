@@ -54,6 +54,8 @@ class LiveSettings:
         self.current = settings
         self.problem: Problem | None = None
         self._files = files
+        self.watch = self._watch()
+        """A watcher of the folders that the settings name."""
         self._stats: dict[str, Stat | None] = {}
 
     @property
@@ -64,8 +66,7 @@ class LiveSettings:
             for target in self.current.targets
         )
 
-    def watch(self) -> Watch:
-        """A watcher of the folders that the settings name."""
+    def _watch(self) -> Watch:
         settings = self.current
         cookies = places.state(settings.root, "cookies")
         return Watch(
@@ -99,4 +100,5 @@ class LiveSettings:
             return None
         log.info("settings", changed=sorted(changed))
         self.current = settings
+        self.watch = self._watch()
         return Edited(frozenset(changed))

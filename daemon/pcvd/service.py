@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -28,6 +28,7 @@ from pcvd.desk import MOST_LISTED, Desk
 from pcvd.files import Files
 from pcvd.finished import Explanation, Finished
 from pcvd.leisure import Errand, Leisure, machine_is_idle
+from pcvd.lookout import Lookout, Watching
 from pcvd.means import Supply
 from pcvd.orders import Orders
 from pcvd.premises import Premises
@@ -47,19 +48,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_WATCH_AGAIN_S = 5.0
-"""After a failure of the watcher, this long until it is tried again."""
 _LONG_S = 10.0
 """An order that is under way for longer than this does not keep others from being carried out."""
-_POLL_S = 1.0
-"""How often files are looked at that targets read from outside the watched folders."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watching:
-    """The watcher works, or why it does not."""
-
-    problem: Problem | None
 
 
 Happening = events.Event | Changed | Look | Watching | Finished
@@ -88,10 +78,12 @@ class Service:
         self._orders = Orders(
             Supply(settings, store, blobs, self._files, self._premises, open_builders), store, blobs
         )
-        self._watch = self._settings.watch()
         self._pulse: Pulse[Happening] = Pulse()
         self._post = self._pulse.post
         self._changes = Changes(settings.root, self._files)
+        self._lookout = Lookout(
+            self._settings, self._plan, self._changes, self._files, self._premises, self._post, store.require
+        )
         self._seen = places.state(settings.root, "files.json")
         self._barrier = Barrier(places.state(settings.root, "cookies"))
         self.desk = Desk(
@@ -126,10 +118,10 @@ class Service:
         async with self._orders, asyncio.TaskGroup() as group:
             self._barrier.prepare()
             group.create_task(self._bulletin.run())
-            watcher = group.create_task(self._listen()) if watching else None
+            watcher = group.create_task(self._lookout.listen()) if watching else None
             if watching:
                 self._files.recall(await asyncio.to_thread(seen.load, self._seen))
-                group.create_task(self._poll())
+                group.create_task(self._look_out())
             self._handle(await self._recover(), group)
             self._pulse.ready = True
             while True:
@@ -137,7 +129,7 @@ class Service:
                 taken = await self._next_event(group, watching=watching)
                 if isinstance(taken, Changed | Look) and await self._reload(taken) and watcher is not None:
                     watcher.cancel()
-                    watcher = group.create_task(self._listen())
+                    watcher = group.create_task(self._lookout.listen())
                 for event in await self._understand(taken):
                     self._handle(event, group)
                 if watching and isinstance(taken, Finished):
@@ -147,6 +139,14 @@ class Service:
                 self._pulse.done()
                 if isinstance(taken, Changed):
                     self._barrier.told(taken.paths)
+
+    async def _look_out(self) -> None:
+        """Look where the watcher does not, once it is known how things stand: of ten thousand files that
+        takes a while.
+        """
+        await self._pulse.until(lambda: self._pulse.quiet)
+        await self._changes.learn()
+        await self._lookout.poll()
 
     async def _write_down(self, work: Callable[[], Awaitable[None]]) -> None:
         """What nobody waits for."""
@@ -215,45 +215,6 @@ class Service:
             case Errand.SOAK:
                 self._leisure.postpone(asyncio.get_running_loop().time())
 
-    async def _listen(self) -> None:
-        while True:
-            try:
-                self._post(Watching(None))
-                async for paths in self._watch.changes():
-                    self._post(Changed(frozenset(paths)))
-            except SetupError as error:
-                log.warning("not watching", error=str(error))
-                self._post(Watching(Problem(error.message, hint=error.hint)))
-            await asyncio.sleep(_WATCH_AGAIN_S)
-
-    async def _poll(self) -> None:
-        """Look at what the watcher does not see: files that were read elsewhere, and the store's own."""
-        # Looking at ten thousand files takes a while, in which nobody would hear yet how things stand.
-        await self._pulse.until(lambda: self._pulse.quiet)
-        await self._changes.learn()
-        known: dict[str, object] = {}
-        installed = await self._installed()
-        while True:
-            await asyncio.sleep(_POLL_S)
-            self._store.require()
-            before, installed = installed, await self._installed() or installed
-            if before is not None and installed != before:
-                self._post(events.Outdated("the installed packages changed"))
-            paths = await self._changes.unseen(self._plan, self._watch)
-            stats = await self._files.stats(paths) if paths else {}
-            changed = {path for path, stat in stats.items() if known.get(path, stat) != stat}
-            known = dict(stats)
-            if changed:
-                self._post(Changed(frozenset(changed)))
-
-    async def _installed(self) -> frozenset[Read] | None:
-        """The versions of what is installed; None where nobody can say."""
-        try:
-            present = await self._premises.present(self._settings.current)
-        except SetupError:
-            return None
-        return frozenset(read for read in present if read.kind == "version")
-
     async def _tell(self) -> None:
         """Publish the status, and wake whoever waits for a change of it."""
         surveyed = self.desk.surveyed and not self._plan.discovering
@@ -272,7 +233,7 @@ class Service:
         """What is remembered, what is declared, and which files may declare more."""
         recall = Recall(self._store, self._files, self._board, self._changes)
         return await recall.recall(
-            self._settings.current, self._settings.targets, self._watch, self._present()
+            self._settings.current, self._settings.targets, self._settings.watch, self._present()
         )
 
     async def _present(self) -> tuple[Read, ...]:
@@ -288,13 +249,13 @@ class Service:
             case Changed(paths):
                 return await self._saved(self._barrier.others(paths))
             case Look(covered):
-                unseen = await self._changes.unseen(self._plan, self._watch) if covered else None
+                unseen = await self._changes.unseen(self._plan, self._settings.watch) if covered else None
                 return await self._changes.looked(self._plan, unseen)
             case Watching(problem):
                 self._board.problem("watch", *([problem] if problem else []))
                 if problem is not None:
                     return await self._changes.looked(self._plan)
-                return await self._changes.caught_up(self._plan, self._watch)
+                return await self._changes.caught_up(self._plan, self._settings.watch)
             case Finished():
                 self._note_leisure(taken)
                 await self._amend(taken.explanations)
@@ -337,7 +298,7 @@ class Service:
                 self._board.amend(judgement)
 
     async def _saved(self, paths: frozenset[str]) -> list[events.Event]:
-        saved = await self._changes.saved(paths, self._plan, self._watch) if paths else None
+        saved = await self._changes.saved(paths, self._plan, self._settings.watch) if paths else None
         if saved is None:
             return []
         log.info("saved", files=sorted({*map(looks.path_of, saved.changes), *saved.declaring, *saved.gone}))
@@ -352,9 +313,8 @@ class Service:
         settings = self._settings.current
         self._orders.reconfigure(settings)
         self._leisure.soak = settings.soak
-        self._watch = self._settings.watch()
         self._post(events.Declared(self._settings.targets))
-        self._post(await self._changes.survey(self._plan, self._watch))
+        self._post(await self._changes.survey(self._plan, self._settings.watch))
         if edited.outdates:
             self._post(events.Outdated("the settings changed"))
         return edited.rewatches

@@ -18,6 +18,7 @@ import structlog
 
 from pcv_config import places
 from pcv_config.settings import POLICIES
+from pcvd.builders.background import Background
 from pcvd.builders.conversation import Barriers, Conversation, Progress, Stopped
 from pcvd.builders.protocol import Carried, Discovery, Order, Pair
 from pcvd.builders.worker import Overdue, Worker, WorkerDied
@@ -55,7 +56,7 @@ class LocalPool:
         )
         self._waiting: dict[str, list[Worker]] = {name: [] for name in _WAITING}
         self._orders = self._at_work = 0
-        self._removing: set[asyncio.Task[None]] = set()
+        self._removing = Background()
 
     @staticmethod
     @asynccontextmanager
@@ -68,7 +69,7 @@ class LocalPool:
             async with pool._zygotes:
                 yield pool
                 await pool.rest()
-                await asyncio.gather(*pool._removing)
+                await pool._removing.done()
         finally:
             # Not in a thread: a second interruption would cancel the waiting for it.
             shutil.rmtree(scratch, ignore_errors=True)
@@ -170,14 +171,9 @@ class LocalPool:
         finally:
             if order.conference is not None:
                 order.conference.leave(order.name)
-            self._discard(scratch)
+            # What the compiler has dumped: nobody waits for its removal.
+            self._removing.begin(asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True))
         return _carried(progress)
-
-    def _discard(self, scratch: Path) -> None:
-        """Remove what the compiler has dumped; nobody waits for it."""
-        task = asyncio.create_task(asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True))
-        self._removing.add(task)
-        task.add_done_callback(self._removing.discard)
 
     async def _share(
         self,

@@ -24,6 +24,7 @@ import structlog
 
 import pcv
 from pcv_config import places
+from pcvd.builders.background import Background
 from pcvd.builders.worker import Worker
 from pcvd.core.errors import SetupError
 
@@ -82,8 +83,8 @@ class Zygotes:
         self._coming: dict[str, asyncio.Task[_Zygote]] = {}
         """Zygotes that are being started though nobody needs them yet."""
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._listening = Background()
+        self._leaving = Background()
         """Who sees processes out that were told to end, whatever happens to those who told them."""
 
     async def __aenter__(self) -> Self:
@@ -94,10 +95,8 @@ class Zygotes:
         await self.stop()
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._all_left()
+        await self._listening.cancel()
+        await self._leaving.done()
 
     async def worker(self, zygote: str, affinity: tuple[int, ...] | None = None) -> Worker:
         """A fresh worker of `zygote`, warmed up, on the CPUs of `affinity` (None: all of the daemon's).
@@ -120,13 +119,13 @@ class Zygotes:
         else:
             process = await self._spawn("worker", name, hash_seed(zygote), log)
             ended = asyncio.get_running_loop().create_future()
-            self._background(_pass_on(process, ended))
+            self._listening.begin(_pass_on(process, ended))
 
             async def kill() -> None:
                 if process.returncode is None:  # it leads a group of its own, with what it has started
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
-                    self._leave(process)
+                    self._leaving.begin(_see_out(process))
 
         try:
             await asyncio.wait({arrival, ended}, timeout=_FORK_S, return_when=asyncio.FIRST_COMPLETED)
@@ -163,19 +162,8 @@ class Zygotes:
         for zygote in zygotes:
             if zygote.line is not None:
                 zygote.line.close()  # it ends its children, then itself
-            self._leave(zygote.process)
-        await self._all_left()
-
-    def _leave(self, process: asyncio.subprocess.Process) -> None:
-        task = asyncio.create_task(_see_out(process))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-
-    async def _all_left(self) -> None:
-        # Who waits here may be cancelled; what is waited for goes on: a process that nobody reaped would
-        # outlive the loop.
-        if self._leaving:
-            await asyncio.wait(set(self._leaving))
+            self._leaving.begin(_see_out(zygote.process))
+        await self._leaving.done()
 
     async def start(self, names: Collection[str], *, alone: Callable[[], bool]) -> None:
         """Have these zygotes ready, where they may be `alone` no others; their imports of JAX overlap."""
@@ -217,10 +205,10 @@ class Zygotes:
             if known is not None:
                 return known
             if (former := self._zygotes.pop(name, None)) is not None:
-                self._leave(former.process)
+                self._leaving.begin(_see_out(former.process))
             zygote, reader = await self._start(name)
             self._zygotes[name] = zygote
-            self._background(_listen(zygote, reader))
+            self._listening.begin(_listen(zygote, reader))
             return zygote
 
     async def _start(self, name: str) -> tuple[_Zygote, asyncio.StreamReader]:
@@ -249,8 +237,8 @@ class Zygotes:
             self._hang_up(arrival)
             with suppress(ProcessLookupError):
                 process.kill()
-            self._leave(process)
-            await self._all_left()
+            self._leaving.begin(_see_out(process))
+            await self._leaving.done()
             raise
         finally:
             ended.cancel()
@@ -306,11 +294,6 @@ class Zygotes:
             writer.close()  # a fresh interpreter's first word, or somebody who came too late
             return
         arrival.set_result((hello, reader, writer))
-
-    def _background(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 async def _listen(zygote: _Zygote, reader: asyncio.StreamReader) -> None:
