@@ -97,6 +97,13 @@ def test_a_zygote_that_died_is_replaced_and_takes_its_workers_along(shop, eventu
     assert pid not in zygote_pids(shop)
 
 
+def test_a_worker_that_died_while_it_waited_is_nobodys_crash(shop):
+    shop.call(shop.pool.prepare())
+    (idle,) = (worker.pid for worker in shop.pool._waiting["reference"])
+    os.kill(idle, signal.SIGKILL)
+    assert shop.built(SPEC)[0].worker != idle
+
+
 def test_a_build_whose_zygote_is_killed_is_a_crash(shop, eventually):
     shop.write(
         "regicide.py",

@@ -28,9 +28,34 @@ def test_a_worker_that_talks_nonsense_is_ended(words, tmp_path):
         assert await worker.receive(60) == {"did": "loaded"}
         with pytest.raises(WorkerDied, match="no message"):
             await worker.receive(60)
-        assert not worker.alive
+        assert ended.done()
         await worker.dismiss()
         there.close()
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize(
+    ("words", "there"), [(b'{"did": "answer"}\n', True), (b"", False), (b"junk\n", False)]
+)
+def test_only_who_answers_is_there(words, there, tmp_path):
+    async def talk():
+        here, other = socket.socketpair()
+        streams = await asyncio.open_connection(sock=here)
+        ended = asyncio.get_running_loop().create_future()
+
+        async def kill():
+            ended.set_result(-9)
+
+        worker = Worker("one", 1, streams, ended, kill, tmp_path / "log")
+        other.sendall(words)
+        other.shutdown(socket.SHUT_WR)
+        if not words:
+            ended.set_result(-9)
+        assert await worker.answers() is there
+        assert other.recv(1000) == b'{"do":"answer"}\n'
+        await worker.dismiss()
+        other.close()
 
     asyncio.run(talk())
 

@@ -230,15 +230,28 @@ class LocalPool:
         try:
             # One that waits has started its backend, with as many threads as there are CPUs for it.
             waiting = self._waiting.get(zygote, []) if affinity is None else []
-            while waiting and not waiting[0].alive:
-                await waiting.pop(0).dismiss()
-            worker = waiting.pop(0) if waiting else await self._zygotes.worker(zygote, affinity)
+            worker = await _first(waiting) or await self._zygotes.worker(zygote, affinity)
             try:
                 yield worker
             finally:
                 await asyncio.shield(worker.dismiss())
         finally:
             self._at_work -= 1
+
+
+async def _first(waiting: list[Worker]) -> Worker | None:
+    """The first of the workers that is still there; all before it are given up."""
+    while waiting:
+        worker = waiting.pop(0)
+        try:
+            answers = await worker.answers()
+        except BaseException:
+            await asyncio.shield(worker.dismiss())
+            raise
+        if answers:
+            return worker
+        await worker.dismiss()
+    return None
 
 
 def _together(found: Sequence[Discovery]) -> Discovery:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STACK_TRIES, _STACK_PAUSE_S = 20, 0.05
+_ANSWER_S = 5.0
 _MOST_WORDS = 300
 _MOST_OUTPUT = 20_000  # bytes of a dead worker's output that go into the failure
 
@@ -73,10 +74,16 @@ class Worker:
             raise WorkerDied("the worker process sent what is no message, and was ended") from None
         return message
 
-    @property
-    def alive(self) -> bool:
-        """Whether the process has not been seen to end."""
-        return not self._ended.done() and not self._reader.at_eof()
+    async def answers(self) -> bool:
+        """Whether a process that has no job yet is still there. Asked just before it is given one: a death in
+        between would be blamed on the model.
+        """
+        try:
+            await self.send(do="answer")
+            await self.receive(_ANSWER_S)
+        except (WorkerDied, Overdue):
+            return False
+        return True
 
     async def dismiss(self) -> None:
         """End the process, whatever it is doing, and hang up."""

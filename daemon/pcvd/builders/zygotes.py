@@ -24,6 +24,7 @@ import structlog
 
 import pcv
 from pcv_config import places
+from pcvd.builders.arrivals import Arrivals, hang_up
 from pcvd.builders.background import Background
 from pcvd.builders.worker import Worker
 from pcvd.core.errors import SetupError
@@ -36,8 +37,6 @@ log = structlog.get_logger()
 USUAL = ("reference", "challenger")
 """The zygotes of a round's schedules."""
 _CHALLENGER_SEED, _USUAL_SEED = 2, 1
-_LINE_LIMIT = 1 << 28  # bytes; a build's report names every kernel
-_SHOWN = 80  # bytes of what a stranger said
 _IMPORT_S, _FORK_S, _LEAVE_S = 180, 120, 5
 _BOOT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
 _PCV = str(Path(pcv.__file__).resolve().parent)
@@ -73,28 +72,23 @@ class Zygotes:
         self._paths = list(paths)
         self._preload = list(preload)
         self._fork = fork
-        self._socket = scratch / "workers.sock"
         self._zygotes: dict[str, _Zygote] = {}
-        self._arrivals: dict[
-            str, asyncio.Future[tuple[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter]]
-        ] = {}
+        self._arrivals = Arrivals(scratch / "workers.sock")
         self._numbers = itertools.count()
         self._starting: dict[str, asyncio.Lock] = {}
         self._coming: dict[str, asyncio.Task[_Zygote]] = {}
         """Zygotes that are being started though nobody needs them yet."""
-        self._server: asyncio.Server | None = None
         self._listening = Background()
         self._leaving = Background()
         """Who sees processes out that were told to end, whatever happens to those who told them."""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._greet, str(self._socket), limit=_LINE_LIMIT)
+        await self._arrivals.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
-        if self._server is not None:
-            self._server.close()
+        self._arrivals.close()
         await self._listening.cancel()
         await self._leaving.done()
 
@@ -107,7 +101,7 @@ class Zygotes:
             raise SetupError("the CPUs of a worker cannot be chosen on this system")
         name = f"{zygote}-{next(self._numbers)}"
         log = self._scratch / f"{name}.log"
-        arrival = self._expect(name)
+        arrival = self._arrivals.expect(name)
         if self._fork:
             self._bring_along(zygote)
             parent = await self._zygote(zygote)
@@ -145,10 +139,10 @@ class Zygotes:
         except BaseException:
             # Given up, or cancelled: neither the process nor its line may stay behind.
             await kill()
-            self._hang_up(arrival)
+            hang_up(arrival)
             raise
         finally:
-            self._arrivals.pop(name, None)
+            self._arrivals.forget(name)
         return worker
 
     async def stop(self, *, but: Collection[str] = ()) -> None:
@@ -215,9 +209,9 @@ class Zygotes:
         """A zygote that has imported JAX, and what it will say. Raises SetupError where it could not."""
         hello_name = f"zygote-{name}-{next(self._numbers)}"
         log = self._scratch / f"{hello_name}.log"
-        arrival = self._expect(hello_name)
+        arrival = self._arrivals.expect(hello_name)
         process = await self._spawn("zygote", hello_name, hash_seed(name), log)
-        ended = asyncio.ensure_future(process.wait())
+        ended: asyncio.Future[Any] = asyncio.ensure_future(process.wait())
         try:
             await asyncio.wait({arrival, ended}, timeout=_IMPORT_S, return_when=asyncio.FIRST_COMPLETED)
             if not arrival.done():
@@ -234,7 +228,7 @@ class Zygotes:
                     hint="install jax there, or name the interpreter that has it (`python` in pcv.toml)",
                 )
         except BaseException:
-            self._hang_up(arrival)
+            hang_up(arrival)
             with suppress(ProcessLookupError):
                 process.kill()
             self._leaving.begin(_see_out(process))
@@ -242,14 +236,10 @@ class Zygotes:
             raise
         finally:
             ended.cancel()
-            self._arrivals.pop(hello_name, None)
+            self._arrivals.forget(hello_name)
         with suppress(OSError):
             log.unlink()
         return _Zygote(process, writer), reader
-
-    def _hang_up(self, arrival: asyncio.Future[Any]) -> None:
-        if arrival.done() and not arrival.cancelled():
-            arrival.result()[2].close()
 
     async def _spawn(self, role: str, name: str, hash_seed: int, log: Path) -> asyncio.subprocess.Process:
         env = {**self._env, "PYTHONHASHSEED": str(hash_seed)}
@@ -259,7 +249,7 @@ class Zygotes:
         with log.open("ab") as out:
             try:
                 return await asyncio.create_subprocess_exec(
-                    self._python, str(_BOOT), _PCV, role, str(self._socket), name, ahead,
+                    self._python, str(_BOOT), _PCV, role, str(self._arrivals.socket), name, ahead,
                     stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self._root,
                     start_new_session=True,
                 )  # fmt: skip
@@ -273,27 +263,6 @@ class Zygotes:
             zygote.line.write(msgspec.json.encode(message) + b"\n")
             with suppress(ConnectionError):
                 await zygote.line.drain()
-
-    def _expect(self, name: str) -> asyncio.Future[Any]:
-        arrival = asyncio.get_running_loop().create_future()
-        self._arrivals[name] = arrival
-        return arrival
-
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        text = b""
-        try:
-            text = await reader.readline()
-            hello = msgspec.json.decode(text, type=dict[str, Any]) if text else {}
-        except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors, as is a line without end
-            words = text[:_SHOWN].decode(errors="replace")
-            log.warning("a stranger at the workers' socket was turned away", said=words, error=str(error))
-            hello = {}
-        name = hello.get("name")
-        arrival = self._arrivals.get(name) if isinstance(name, str) else None
-        if hello.get("role") == "starting" or arrival is None or arrival.done():
-            writer.close()  # a fresh interpreter's first word, or somebody who came too late
-            return
-        arrival.set_result((hello, reader, writer))
 
 
 async def _listen(zygote: _Zygote, reader: asyncio.StreamReader) -> None:

@@ -114,7 +114,7 @@ def _attribute(module: ModuleType, spec: TargetSpec) -> Any:
                 Failure(
                     "missing",
                     f"there is no {spec.function!r} in this file"
-                    + (f", as {spec.file}:{spec.line} would have it" if spec.file else ""),
+                    + (f", though {spec.file}:{spec.line} names it" if spec.file else ""),
                     spec.path,
                     hint=f"did you mean {near[0]!r}?"
                     if near

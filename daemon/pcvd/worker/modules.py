@@ -43,7 +43,11 @@ class Modules:
         path = os.path.join(self._root, file)
         if not os.path.isfile(path):
             raise Rejected(
-                Failure("missing", f"there is no file {file}", hint="mend the entry, or remove it")
+                Failure(
+                    "missing",
+                    f"there is no file {file}",
+                    hint="create it, or name another one",
+                )
             )
         name = self.name_of(path)
         module = importlib.import_module(name)

@@ -55,7 +55,8 @@ class Session:
         faulthandler.enable()
         faulthandler.register(signal.SIGUSR1, all_threads=True)
         self._line.send(role="worker", name=self._name, pid=os.getpid())
-        job = self._line.receive()
+        while (job := self._line.receive()) is not None and job["do"] == "answer":
+            self._line.send(did="answer")
         if job is None:
             return  # given back unused
         if job["do"] == "measure":
