@@ -13,33 +13,11 @@ from pcvd.builders.worker import Worker, WorkerDied
 from pcvd.core.model import TargetSpec
 
 
-@pytest.mark.parametrize("words", [b"junk\n", b"{\n", b"\xff\xfe\n", b"\x00\n"])
-def test_a_worker_that_talks_nonsense_is_ended(words, tmp_path):
-    async def talk():
-        here, there = socket.socketpair()
-        streams = await asyncio.open_connection(sock=here)
-        ended = asyncio.get_running_loop().create_future()
+@pytest.fixture
+def talk(tmp_path):
+    """Play `scene(worker, other, ended)` with a worker, the other end of its line, and its end."""
 
-        async def kill():
-            ended.set_result(-9)
-
-        worker = Worker("one", 1, streams, ended, kill, tmp_path / "log")
-        there.sendall(b'{"did": "loaded"}\n' + words)
-        assert await worker.receive(60) == {"did": "loaded"}
-        with pytest.raises(WorkerDied, match="no message"):
-            await worker.receive(60)
-        assert ended.done()
-        await worker.dismiss()
-        there.close()
-
-    asyncio.run(talk())
-
-
-@pytest.mark.parametrize(
-    ("words", "there"), [(b'{"did": "answer"}\n', True), (b"", False), (b"junk\n", False)]
-)
-def test_only_who_answers_is_there(words, there, tmp_path):
-    async def talk():
+    async def play(scene):
         here, other = socket.socketpair()
         streams = await asyncio.open_connection(sock=here)
         ended = asyncio.get_running_loop().create_future()
@@ -48,16 +26,38 @@ def test_only_who_answers_is_there(words, there, tmp_path):
             ended.set_result(-9)
 
         worker = Worker("one", 1, streams, ended, kill, tmp_path / "log")
+        with other:
+            await scene(worker, other, ended)
+            await worker.dismiss()
+
+    return lambda scene: asyncio.run(play(scene))
+
+
+@pytest.mark.parametrize("words", [b"junk\n", b"{\n", b"\xff\xfe\n", b"\x00\n"])
+def test_a_worker_that_talks_nonsense_is_ended(words, talk):
+    async def scene(worker, other, ended):
+        other.sendall(b'{"did": "loaded"}\n' + words)
+        assert await worker.receive(60) == {"did": "loaded"}
+        with pytest.raises(WorkerDied, match="no message"):
+            await worker.receive(60)
+        assert ended.done()
+
+    talk(scene)
+
+
+@pytest.mark.parametrize(
+    ("words", "there"), [(b'{"did": "answer"}\n', True), (b"", False), (b"junk\n", False)]
+)
+def test_only_who_answers_is_there(words, there, talk):
+    async def scene(worker, other, ended):
         other.sendall(words)
         other.shutdown(socket.SHUT_WR)
         if not words:
             ended.set_result(-9)
         assert await worker.answers() is there
         assert other.recv(1000) == b'{"do":"answer"}\n'
-        await worker.dismiss()
-        other.close()
 
-    asyncio.run(talk())
+    talk(scene)
 
 
 def test_a_model_that_writes_on_the_workers_line_fails_alone(workshop):
