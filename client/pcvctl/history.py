@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcvctl import exits, inquiry, jsontext, project, table, terminal
 from pcvctl.standing import Standing
-from pcvctl.values import items, mapping, moment, text, texts
+from pcvctl.values import items, listed, mapping, moment, text, texts
 
 if TYPE_CHECKING:
     import argparse
@@ -47,6 +47,8 @@ def show(found: dict[str, Any], width: int, *, color: bool, unicode: bool) -> st
         lines += [table.paint(line, standing.style, color) for line in table.wrapped(head, width, "")]
         if when is not None and checked is not None and checked > when:
             same = f"confirmed {checked:%Y-%m-%d %H:%M:%S}Z: edits since have left the program as it was"
+            if untraced := texts(one.get("untraced")):
+                same += f"; under {listed(untraced)} that was not seen"
             lines += [table.paint(line, table.DIM, color) for line in table.wrapped(same, width, "    ")]
         for sentence in _changes(mapping(one.get("changed")), unicode):
             lines += [table.paint(line, table.DIM, color) for line in table.wrapped(sentence, width, "    ")]

@@ -99,7 +99,7 @@ async def _live(
             # Gone before the last words, so that nobody finds a door with nobody behind it.
             hang_up()
             if service.desk.surveyed:  # else the last verdicts of an earlier life would be overwritten
-                published.write_down(service.desk.status(), service.desk.brief(MOST_LISTED))
+                published.write_down(service.desk.status(), MOST_LISTED)
 
 
 def _inquiry(root: str, store: Store | None) -> Inquiry:
@@ -178,7 +178,7 @@ async def _round(root: str, entries: Sequence[str], *, quiet: bool, vary: Sequen
     terminal = logs.Terminal.NOTHING if quiet else logs.Terminal.PROGRESS
     logs.configure(Path(places.state(root, "check.log")), terminal=terminal)
     # The status files are a daemon's own, where one runs.
-    publish = _unpublished if lock.held(root) else Published(root).write_down
+    published = None if lock.held(root) else Published(root)
     async with Store.open(places.state(root, "pcv.sqlite")) as store:
         service = _service(settings, store, _unpublished, eager=False)
         async with asyncio.TaskGroup() as group:
@@ -189,7 +189,8 @@ async def _round(root: str, entries: Sequence[str], *, quiet: bool, vary: Sequen
                 await service.desk.vary(judged, vary)
             await service.tidy()
             working.cancel()
-        publish(service.desk.status(), service.desk.brief(MOST_LISTED))
+        if published is not None:
+            published.write_down(service.desk.status(), MOST_LISTED)
         document = service.desk.status(entries).plain()
     # This process is no daemon: nobody keeps these verdicts fresh once it has ended.
     return {**document, "daemon": await asyncio.to_thread(_daemon_beside, root), "judged_by": "check"}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcv_config import places
 from pcvd import __version__, jsontext
-from pcvd.core.compare import DIVERGED, INCONCLUSIVE, UNSTABLE
+from pcvd.core.compare import AGREE, DIVERGED, INCONCLUSIVE, UNSTABLE
 from pcvd.core.evidence import speed_up
 from pcvd.core.model import model_file
 from pcvd.core.status import Daemon, Standing, Tally, head, target, unchecked
@@ -83,7 +83,7 @@ class Board:
                 one.verdict,
                 len(one.schedules) > 1,
                 one.checked_at,
-                self._open(one.said.encode(), one.checked_at),
+                self._open(one.verdict, one.said.encode(), one.checked_at),
             )
             for one in standings
         }
@@ -113,7 +113,7 @@ class Board:
         self._put(judgement, note.at if note is not None else None)
 
     def _put(self, judgement: Judgement, at: str | None) -> None:
-        told = self._open(jsontext.encode(target(judgement)), at)
+        told = self._open(judgement.verdict, jsontext.encode(target(judgement)), at)
         self._note(judgement.target, Note(judgement.verdict, len(judgement.schedules) > 1, at, told))
 
     def _note(self, entry: str, note: Note) -> None:
@@ -235,14 +235,19 @@ class Board:
     def _told(self, entry: str, *, doubted: bool) -> tuple[bytes, bytes]:
         standing = self._standing(entry)
         note = self._notes.get(entry)
-        told = note.told if note is not None else self._open(jsontext.encode(target(unchecked(entry))), None)
+        told = (
+            note.told if note is not None else self._open("", jsontext.encode(target(unchecked(entry))), None)
+        )
         fresh = b"true" if standing.fresh and not doubted else b"false"
         confirmed = b"true" if standing.confirmed else b"false"
         state = standing.state.encode()
         return told, b',"fresh":%b,"confirmed":%b,"state":"%b"}' % (fresh, confirmed, state)
 
-    def _open(self, said: bytes, at: str | None) -> bytes:
+    def _open(self, verdict: str, said: bytes, at: str | None) -> bytes:
         """What is said of a target, and when it was found, as a JSON object that is to be gone on with,
         packed.
         """
-        return self._packing.pack(b'%b,"checked_at":%b' % (said[:-1], jsontext.encode(at)))
+        told = b'%b,"checked_at":%b' % (said[:-1], jsontext.encode(at))
+        if verdict == AGREE:  # as most do, and none of these is like another's traceback
+            self._packing.learn(told)
+        return self._packing.pack(told)

@@ -26,7 +26,7 @@ _CHUNK = 1 << 16  # bytes
 
 
 class Seen(NamedTuple):
-    """What a file or folder was found to hold: its digest, and whether it may declare targets."""
+    """What a file was found to hold: its digest, and whether it may declare targets."""
 
     stat: Stat
     digest: str
@@ -93,9 +93,13 @@ class Files:
             return known
         began = time.time_ns()
         try:
-            seen = Seen(found, *_read(path))
+            digest, declares = _read(path)
+        except IsADirectoryError:
+            # Not remembered: where a link in it leads may change without the folder's own stat telling.
+            return _listed(path, found)
         except OSError:
             return None
+        seen = Seen(found, digest, declares)
         if stat_of(path) == found and began - max(found[0], found[1]) > _SETTLED_NS:
             self._known[path] = seen
         return seen
@@ -146,20 +150,26 @@ def stat_of(path: str) -> Stat | None:
 
 
 def _read(path: str) -> tuple[str, bool]:
-    """The digest of what a path holds, and whether that may declare targets."""
-    seen = hashlib.sha256()
+    """The digest of what a file holds, and whether that may declare targets. Raises OSError."""
+    # Not through a buffer, which costs as much as reading: a start looks at every file that was read.
+    with open(path, "rb", buffering=0) as file:
+        if path.endswith(".py"):
+            text = file.read()
+            return hashlib.sha256(text).hexdigest(), b"pcv" in text and b"target" in text
+        seen = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            seen.update(chunk)
+    return seen.hexdigest(), False
+
+
+def _listed(path: str, found: Stat) -> Seen | None:
+    """What a folder holds: the names in it."""
     try:
-        # Not through a buffer, which costs as much as reading: a start looks at every file that was read.
-        with open(path, "rb", buffering=0) as file:
-            if path.endswith(".py"):
-                text = file.read()
-                return hashlib.sha256(text).hexdigest(), b"pcv" in text and b"target" in text
-            while chunk := file.read(_CHUNK):
-                seen.update(chunk)
-        return seen.hexdigest(), False
-    except IsADirectoryError:
         with os.scandir(path) as entries:
-            return looks.listing_digest((entry.name, entry.is_dir()) for entry in entries), False
+            digest = looks.listing_digest((entry.name, entry.is_dir()) for entry in entries)
+    except OSError:
+        return None
+    return Seen(found, digest, declares=False)
 
 
 def _tree(root: str) -> str | None:

@@ -84,11 +84,11 @@ class Glance:
             rest = list(cohort) if told_apart else new
             outcome = await self._rounds.hold(rest, why, premises, self._traced)
             new = rest
-        kept = [spec for spec in cohort if spec not in new]
-        gathered = Gathered(tuple(kept))
+        same = [spec for spec in cohort if spec not in new]
+        gathered = Gathered(tuple(same))
         for one in carried:
             gathered.book(one)
-        return replace(outcome, kept=await self._jury.confirm(kept, gathered.reads, premises))
+        return replace(outcome, confirmation=await self._jury.confirm(same, gathered.reads, premises))
 
     def _agrees(self, last: Judgement | None) -> bool:
         """Whether a target agreed under all schedules."""

@@ -83,13 +83,13 @@ class Outcome:
 
     `record` holds what stands. `again`: targets that fell victim to another's failure and are built once more
     without it. `changed`: targets whose files were edited meanwhile; their judgements say so and are not
-    recorded. `kept`: those that were not built again.
+    recorded. `confirmation`: of those that were not built again.
     """
 
     record: RoundRecord
     again: tuple[str, ...] = ()
     changed: tuple[Judgement, ...] = ()
-    kept: Confirmation = Confirmation()
+    confirmation: Confirmation = Confirmation()
 
 
 class Jury:
@@ -141,12 +141,12 @@ class Jury:
 
     async def confirm(
         self,
-        kept: Sequence[TargetSpec],
+        specs: Sequence[TargetSpec],
         reads: Mapping[str, Sequence[Read]],
         premises: Sequence[Read] = (),
     ) -> Confirmation:
-        """The verdicts of `kept` stand, unless their files were edited meanwhile."""
-        digests, changed = await self._resolve(kept, reads)
+        """The verdicts of these stand, unless their files were edited meanwhile."""
+        digests, changed = await self._resolve(specs, reads)
         held = {entry: (*found, *premises) for entry, found in digests.items() if entry not in changed}
         return Confirmation(held, tuple(changed))
 

@@ -14,12 +14,12 @@ from pcvd.core.errors import SetupError
 from pcvd.core.model import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from pcvd.changes import Changes
     from pcvd.core.model import Read
     from pcvd.core.plan import Plan
-    from pcvd.files import Files
+    from pcvd.files import Files, Stat
     from pcvd.premises import Premises
     from pcvd.reload import LiveSettings
 
@@ -67,29 +67,36 @@ class Lookout:
                 self._post(Watching(Problem(error.message, hint=error.hint)))
             await asyncio.sleep(_WATCH_AGAIN_S)
 
-    async def poll(self) -> None:
-        """Look at files that were read elsewhere, at what is installed, and at the store's own file. Raises
+    async def poll(self, premises: Sequence[Read]) -> None:
+        """Look at files that were read elsewhere, at what is installed, and at the store's own file.
+        `premises` are those that the verdicts were last held against (none: nobody could say). Raises
         StoreGone.
         """
-        known: dict[str, object] = {}
-        installed = await self._installed()
+        known: dict[str, Stat | None] = {}
+        installed = _versions(premises)
         while True:
             await asyncio.sleep(_POLL_S)
             self._require()
             before, installed = installed, await self._installed() or installed
-            if before is not None and installed != before:
+            if before and installed != before:
                 self._post(events.Outdated("the installed packages changed"))
             paths = await self._changes.unseen(self._plan, self._settings.watch)
             stats = await self._files.stats(paths) if paths else {}
-            changed = {path for path, stat in stats.items() if known.get(path, stat) != stat}
+            # What is read for the first time may have been saved since it was read.
+            new = stats.keys() - known
+            changed = {path for path in stats.keys() - new if known[path] != stats[path]}
+            changed |= await self._changes.differing(new) if new else set()
             known = dict(stats)
             if changed:
                 self._post(Changed(frozenset(changed)))
 
-    async def _installed(self) -> frozenset[Read] | None:
-        """The versions of what is installed; None where nobody can say."""
+    async def _installed(self) -> frozenset[Read]:
+        """The versions of what is installed; none where nobody can say."""
         try:
-            present = await self._premises.present(self._settings.current)
+            return _versions(await self._premises.present(self._settings.current))
         except SetupError:
-            return None
-        return frozenset(read for read in present if read.kind == "version")
+            return frozenset()
+
+
+def _versions(premises: Iterable[Read]) -> frozenset[Read]:
+    return frozenset(read for read in premises if read.kind == "version")

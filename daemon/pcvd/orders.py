@@ -17,7 +17,7 @@ from pcvd.core import events
 from pcvd.core.errors import PcvError, StoreError
 from pcvd.core.model import Problem
 from pcvd.core.schedule import SERIAL, is_schedule
-from pcvd.core.succession import varied
+from pcvd.core.succession import amended, varied
 from pcvd.core.variation import named
 from pcvd.finished import Explanation, Finished
 from pcvd.investigation import Investigation
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pcv_config.settings import Settings
     from pcvd.blobs import Blobs
     from pcvd.core.builds import Run
-    from pcvd.core.model import TargetSpec
+    from pcvd.core.model import Judgement, TargetSpec
     from pcvd.means import Means, Supply
     from pcvd.store import Store
 
@@ -129,9 +129,15 @@ class Orders:
         else:
             log.info("tidied", removed_blobs=removed)
 
-    async def remember(self, explanation: Explanation) -> None:
-        """Write down what was found out. Raises StoreError."""
-        await self._store.explain(explanation.round, explanation.judgements, explanation.runs)
+    async def remember(self, explanation: Explanation) -> tuple[Judgement, ...]:
+        """Write down what was found out; the judgements as they are now. Raises StoreError."""
+        judgements = []
+        for found in explanation.judgements:
+            latest = next(iter(await self._store.verdicts(found.target, 1)), None)
+            same = latest is not None and latest.round == explanation.round
+            judgements.append(amended(latest.judgement, found) if latest is not None and same else found)
+        await self._store.explain(explanation.round, judgements, explanation.runs)
+        return tuple(judgements)
 
     async def _validate(self, means: Means, order: events.Validate, cohort: Sequence[TargetSpec]) -> Finished:
         validation = Validation(means, alone=lambda: order.number not in self._crowded)

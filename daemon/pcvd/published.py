@@ -13,6 +13,7 @@ from pcv_config import places
 from pcvctl.offline import stale
 from pcvctl.render import render
 from pcvd import jsontext
+from pcvd.core.compare import AGREE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,17 +42,22 @@ class Published:
         with self._writing:
             if self._last is None or told == self._last:
                 return
-            self._last = told
             _replace(self._json, status.pieces())
             _replace(self._text, [render(brief.plain(), now=None, width=_WIDTH).encode()])
+            self._last = told
 
-    def write_down(self, status: Status, brief: Status) -> None:
-        """The last words: the same verdicts, with nobody left to keep them fresh."""
+    def write_down(self, status: Status, most: int) -> None:
+        """The last words: the same verdicts, with nobody left to keep them fresh. The text lists not more
+        than `most` targets, those that differ before the others.
+        """
+        last = stale(status.plain())
+        graver = sorted(last["targets"], key=lambda target: target["verdict"] == AGREE)
+        brief = {**last, "targets": graver[:most], "unshown": max(0, len(graver) - most)}
         # A thread that nobody waits for any more may still be writing.
         with self._writing:
             self._last = None
-            _replace(self._json, [jsontext.encode(stale(status.plain()))])
-            _replace(self._text, [render(stale(brief.plain()), now=None, width=_WIDTH).encode()])
+            _replace(self._json, [jsontext.encode(last)])
+            _replace(self._text, [render(brief, now=None, width=_WIDTH).encode()])
 
 
 def _replace(path: Path, pieces: Iterable[bytes]) -> None:

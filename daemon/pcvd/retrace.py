@@ -6,7 +6,7 @@ More threads, or other processes, may trace other programs: what a race shows de
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pcvd.builders.conference import Conference
@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     from pcvd.jury import Confirmation
 
 
+@dataclass(frozen=True, slots=True)
+class Retraced:
+    """What came of it: the verdicts that stand (and the targets whose files were edited meanwhile); the
+    targets of which some schedule makes another program, and what they read; and those that could not be
+    traced.
+    """
+
+    confirmed: Confirmation
+    otherwise: Mapping[str, tuple[Read, ...]]
+    failed: tuple[str, ...]
+
+
 class Retracing:
     """Traces cohorts under the schedules that the first tier left out."""
 
@@ -44,35 +56,32 @@ class Retracing:
         standing: Mapping[str, Judgement],
         reads: Mapping[str, Sequence[Read]],
         premises: str,
-        but: Collection[str],
-    ) -> tuple[Confirmation, tuple[str, ...]]:
-        """Trace `cohort` under the settings' schedules `but` some: which of the verdicts `standing` stand,
-        over what was read now and the `reads` that they rest on already, and the targets of which another
-        schedule makes another program, or none. `premises` is the digest of what all builds rest on.
+        traced: Collection[str],
+    ) -> Retraced:
+        """Trace `cohort` under the settings' schedules, but for those under which it was `traced` already,
+        and hold that against the verdicts `standing`. They rest on what was read now, and on these `reads`.
+        `premises` is the digest of what all builds rest on.
 
         Raises SetupError where no worker can be had.
         """
-        gathered = Gathered(
-            tuple(cohort), reads={entry: [*map(_once_more, known)] for entry, known in reads.items()}
-        )
+        known = {entry: [*map(_once_more, held)] for entry, held in reads.items()}
+        gathered = Gathered(tuple(cohort), reads=known)
         made: dict[str, Lowered] = {}
         challengers = 0
         for schedule in map(parse, self._settings.schedules):
-            if schedule.name not in but:
+            if schedule.name not in traced:
                 made[schedule.name] = await self._trace(schedule, challengers, gathered)
             challengers += not schedule.serial
-        stand = [
-            spec
-            for spec in cohort
-            if spec.entry in standing
-            and is_standing(
-                {name: lowered.get(spec.entry, ()) for name, lowered in made.items()},
-                standing[spec.entry],
-                premises,
-            )
-        ]
-        doubted = tuple(spec.entry for spec in cohort if spec not in stand)
-        return await self._jury.confirm(stand, gathered.reads), doubted
+        found = await self._jury.confirm(cohort, gathered.reads)
+        stand, otherwise = {}, {}
+        for entry, read in found.reads.items():
+            programs = {name: lowered.get(entry, ()) for name, lowered in made.items()}
+            if entry in standing and is_standing(programs, standing[entry], premises):
+                stand[entry] = read
+            elif entry in standing and all(programs.values()):
+                otherwise[entry] = read
+        failed = tuple(entry for entry in found.reads if entry not in stand and entry not in otherwise)
+        return Retraced(replace(found, reads=stand), otherwise, failed)
 
     async def _trace(self, schedule: Schedule, challenger: int, gathered: Gathered) -> Lowered:
         """What the cohort is lowered to under a schedule."""

@@ -8,6 +8,7 @@ that of then, ctime and inode included, which nobody can put back.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,7 @@ def load(path: str) -> dict[str, Seen]:
     """What was written down; nothing where nothing is, or another version of pcv has written it."""
     try:
         found = msgspec.json.decode(Path(path).read_bytes(), type=_Document)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return found.files if found.version == __version__ else {}
 
@@ -43,3 +44,5 @@ def save(path: str, files: dict[str, Seen]) -> None:
         unfinished.replace(path)
     except OSError as error:
         log.warning("files not remembered", error=str(error))
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)

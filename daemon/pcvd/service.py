@@ -1,7 +1,7 @@
 """The loop: something happened → plan → build → record → compare → publish.
 
 One task owns all state and takes events from one queue, so nothing here needs a lock. Orders are carried out
-beside it, one at a time, and come back as events.
+beside it, and come back as events.
 """
 
 from __future__ import annotations
@@ -94,6 +94,8 @@ class Service:
             lambda: (self.desk.status(), self.desk.brief(MOST_LISTED)), publish, few=MOST_LISTED
         )
         self._declared = 0
+        self._held_against: tuple[Read, ...] = ()
+        """What all builds rested on when what is remembered was held against it."""
         self._leisure = Leisure(time.monotonic(), soak=settings.soak)
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -146,7 +148,7 @@ class Service:
         """
         await self._pulse.until(lambda: self._pulse.quiet)
         await self._changes.learn()
-        await self._lookout.poll()
+        await self._lookout.poll(self._held_against)
 
     async def _write_down(self, work: Callable[[], Awaitable[None]]) -> None:
         """What nobody waits for."""
@@ -239,10 +241,10 @@ class Service:
     async def _present(self) -> tuple[Read, ...]:
         """What all builds rest on now; nothing where that can't be found out, which is told."""
         try:
-            return await self._premises.present(self._settings.current)
+            self._held_against = await self._premises.present(self._settings.current)
         except SetupError as error:
             self._board.problem("workers", Problem(error.message, hint=error.hint))
-            return ()
+        return self._held_against
 
     async def _understand(self, taken: Happening) -> list[events.Event]:
         match taken:
@@ -291,7 +293,7 @@ class Service:
             if not fresh:
                 continue
             try:
-                await self._orders.remember(replace(explanation, judgements=fresh))
+                fresh = await self._orders.remember(replace(explanation, judgements=fresh))
             except PcvError as error:
                 self._board.problem("store", Problem.of(error))
             for judgement in fresh:

@@ -14,6 +14,7 @@ from pcvd.core.programs import is_covered
 from pcvd.core.succession import (
     accumulate,
     confirmed,
+    doubted,
     inherit,
     is_partial,
     puzzling,
@@ -46,8 +47,9 @@ class Validation:
 
     def __init__(self, means: Means, *, alone: Callable[[], bool]) -> None:
         """`alone`: whether nothing else was built meanwhile, so that times can be compared."""
-        self._settings, self._store = means.settings, means.store
+        self._settings, self._store, self._files = means.settings, means.store, means.files
         self._premises, self._alone = means.premises, alone
+        self._traced = traced(means.settings.schedules)
         self._surroundings = (means.builders, means.settings, means.files, means.blobs, utc_now)
 
     async def hold(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Finished:
@@ -62,48 +64,58 @@ class Validation:
             return replace(await self._conclude(record, whole=True), explanations=counted)
         if order.aside:
             record, counted = await self._weighed(record, strengthened)
-            finished = await self._conclude(record, outcome, provisional, whole=order.whole)
+            finished = await self._conclude(record, outcome, provisional, whole=order.whole, cosmetic=True)
             # Of whom it could not judge, a verdict stands: not to be replaced by the reason for having none.
             return replace(finished, explanations=counted, changed=())
-        seen = None if order.whole else traced(self._settings.schedules)
-        return await self._conclude(
-            await self._succeed(record), outcome, provisional, whole=order.whole, seen=seen
-        )
+        record = await self._succeed(record)
+        return await self._conclude(record, outcome, provisional, whole=order.whole)
 
     async def _judge(self, order: events.Validate, cohort: Sequence[TargetSpec]) -> Outcome:
         if order.whole:
             rounds = Rounds(*self._surroundings, soak=order.soak, alone=self._alone)
             return await rounds.hold(cohort, order.why, self._premises)
-        glance, seen = Glance(*self._surroundings), traced(self._settings.schedules)
         known = {
-            entry: one
-            for entry, one in (await self._judgements(cohort)).items()
-            if order.aside or is_covered(one, seen)
+            entry: one.judgement
+            for entry, one in (await self._records(cohort)).items()
+            if order.aside or is_covered(one.judgement, self._traced)
         }
-        return await glance.hold(cohort, order.why, self._premises, known)
+        return await Glance(*self._surroundings).hold(cohort, order.why, self._premises, known)
 
     async def retrace(self, cohort: Sequence[TargetSpec]) -> Finished:
         """See whether the verdicts of `cohort` stand under the schedules that the first tier left out. Raises
         SetupError where no worker can be had, StoreError.
         """
-        found, doubted = await Retracing(*self._surroundings).hold(
+        before = await self._records(cohort)
+        found = await Retracing(*self._surroundings).hold(
             cohort,
-            await self._judgements(cohort),
+            {entry: record.judgement for entry, record in before.items()},
             await self._store.reads([spec.entry for spec in cohort]),
             source_key(self._premises),
-            but=traced(self._settings.schedules),
+            self._traced,
         )
-        kept = await self._confirm(found, self._settings.schedules)
-        if doubted:
-            log.info("doubted", targets=doubted)
-        ended = events.Ended(changed=found.moved, confirmed=_told(kept), doubted=doubted)
-        standing = tuple(judgement for judgement, _ in kept.values())
+        # It may have taken long, and a target have been judged or confirmed anew beside it.
+        after = await self._records(cohort)
+        same = {entry for entry, record in after.items() if _is(record, before.get(entry))}
+        kept = await self._confirm(_among(same, found.confirmed.reads), self._settings.schedules)
+        otherwise = {
+            entry: (doubted(after[entry].judgement, source_key(reads)), reads)
+            for entry, reads in _among(same, found.otherwise).items()
+        }
+        if otherwise:
+            log.info("another program", targets=sorted(otherwise))
+            await self._store.confirm(otherwise)
+        ended = events.Ended(
+            changed=tuple(same.intersection(found.confirmed.moved)),
+            confirmed=_told(kept),
+            doubted=tuple(same.intersection((*otherwise, *found.failed))),
+        )
+        standing = tuple(judgement for judgement, _ in (*kept.values(), *otherwise.values()))
         return Finished((ended,), {"workers": (), "store": ()}, confirmed=standing)
 
-    async def _judgements(self, cohort: Sequence[TargetSpec]) -> dict[str, Judgement]:
+    async def _records(self, cohort: Sequence[TargetSpec]) -> dict[str, VerdictRecord]:
         """The verdicts that stand."""
         standing = {spec.entry: await self._standing(spec.entry) for spec in cohort}
-        return {entry: one.judgement for entry, one in standing.items() if one is not None}
+        return {entry: one for entry, one in standing.items() if one is not None}
 
     async def _standing(self, entry: str) -> VerdictRecord | None:
         return next(iter(await self._store.verdicts(entry, 1)), None)
@@ -115,10 +127,10 @@ class Validation:
         provisional: frozenset[str] = frozenset(),
         *,
         whole: bool,
-        seen: Collection[str] | None = None,
+        cosmetic: bool = False,
     ) -> Finished:
-        """Record a round, where it judged anything, and tell of it. `seen`: the schedules under which what
-        was confirmed was traced; None where it need not be.
+        """Record a round, where it judged anything, and tell of it. `cosmetic`: only comments were edited, so
+        that what was confirmed need not be traced under every schedule.
         """
         number = None
         if record.judgements:
@@ -139,8 +151,11 @@ class Validation:
             )
             for one in record.judgements
         )
-        found = outcome.kept if outcome is not None else Confirmation()
-        kept = await self._confirm(found, seen)
+        found = outcome.confirmation if outcome is not None else Confirmation()
+        if cosmetic:
+            kept = await self._confirm_same_code(found.reads)
+        else:
+            kept = await self._confirm(found.reads, self._traced)
         ended = events.Ended(
             judged,
             outcome.again if outcome is not None else (),
@@ -151,12 +166,28 @@ class Validation:
         standing = tuple(judgement for judgement, _ in kept.values())
         return Finished((ended,), {"workers": (), "store": ()}, record, changed, standing)
 
-    async def _confirm(self, found: Confirmation, seen: Collection[str] | None) -> _Kept:
+    async def _confirm_same_code(self, found: Mapping[str, tuple[Read, ...]]) -> _Kept:
+        """Write down that verdicts stand over the same code with other comments. What only other schedules
+        have read goes on to count; where that was edited as well, it is to be traced under them anew.
+        """
+        merged, incomplete = {}, {}
+        held = await self._store.reads(found)
+        for entry, reads in found.items():
+            known = {(read.kind, read.name) for read in reads}
+            more = [read for read in held.get(entry, ()) if (read.kind, read.name) not in known]
+            now = await self._files.digests(read.name for read in more if read.kind == "file")
+            if all(read.kind != "file" or now[read.name] == read.digest for read in more):
+                merged[entry] = (*reads, *more)
+            else:
+                incomplete[entry] = reads
+        return {**await self._confirm(merged, None), **await self._confirm(incomplete, self._traced)}
+
+    async def _confirm(self, found: Mapping[str, tuple[Read, ...]], seen: Collection[str] | None) -> _Kept:
         """Write down that verdicts stand over other sources, which were traced under the schedules `seen`
         (None: they need not be).
         """
         kept = {}
-        for entry, reads in found.reads.items():
+        for entry, reads in found.items():
             record = await self._standing(entry)
             if record is None:
                 continue
@@ -200,6 +231,19 @@ class Validation:
         # Of the others the reads stay as well: what was read now may be newer than their verdict.
         reads = {one.target: record.reads[one.target] for one in recorded if one.target in record.reads}
         return replace(record, judgements=tuple(recorded), reads=reads), tuple(counted)
+
+
+def _is(record: VerdictRecord, before: VerdictRecord | None) -> bool:
+    """Whether a verdict is the one that stood before, over the same sources."""
+    return (
+        before is not None
+        and record.round == before.round
+        and (record.judgement.evidence.get("source_key") == before.judgement.evidence.get("source_key"))
+    )
+
+
+def _among(entries: Collection[str], found: Mapping[str, tuple[Read, ...]]) -> dict[str, tuple[Read, ...]]:
+    return {entry: reads for entry, reads in found.items() if entry in entries}
 
 
 def _told(kept: _Kept) -> tuple[events.Confirmed, ...]:

@@ -343,12 +343,18 @@ def test_a_history_tells_when_a_verdict_was_confirmed(pcvctl, daemon):
     when = {"judged_at": "2026-01-01T00:00:00Z", "checked_at": "2026-01-02T03:04:05Z"}
     daemon(
         chapters(
+            {"round": 8, **when, "verdict": "agree", "why": "new", "untraced": ["threads:4", "processes:2"]},
             {"round": 7, **when, "verdict": "agree", "why": "new"},
             {"round": 6, **when, "checked_at": when["judged_at"], "verdict": "agree", "why": "first"},
         )
     )
     lines = pcvctl("history", F).stdout.splitlines()
-    assert [line.strip() for line in lines] == [
+    assert [line.strip() for line in lines[:3]] == [
+        "✓ 8  2026-01-01 00:00:00Z  agree  new",
+        "confirmed 2026-01-02 03:04:05Z: edits since have left the program as it was; under threads:4 and",
+        "processes:2 that was not seen",
+    ]
+    assert [line.strip() for line in lines[3:]] == [
         "✓ 7  2026-01-01 00:00:00Z  agree  new",
         "confirmed 2026-01-02 03:04:05Z: edits since have left the program as it was",
         "✓ 6  2026-01-01 00:00:00Z  agree  first",

@@ -224,11 +224,23 @@ def test_what_another_schedule_traces_otherwise_a_whole_round_judges():
     plan = retracing(A, B)
     seen = (Confirmed(B, {"/p/b.py": "2"}),)
     doubted = Ended(confirmed=seen, doubted=(A,))
-    assert plan.handle(doubted) == [Validate((A,), "whole", whole=True, aside=True)]
-    assert plan.fresh(A)
-    assert plan.unfinished([A])
+    why = "other schedules did not make the program of it that was confirmed"
+    assert plan.handle(doubted) == [Validate((A,), why, whole=True)]
+    assert states(plan) == {A: ("building", False), B: ("idle", True)}
     assert plan.handle(ended(A, verdict="diverged")) == []
     assert plan.idle
+
+
+def test_what_was_traced_before_everything_changed_confirms_nothing():
+    for event, stale in (
+        (Outdated("jax is another version"), "jax is another version"),
+        (Declared(specs(A, args=("f32[3]",))), "its arguments are declared otherwise"),
+    ):
+        plan = retracing(A)
+        assert plan.handle(event) == [Abandon()]
+        seen = Ended(confirmed=(Confirmed(A, {"/p/a.py": "2"}),))  # it had ended, but was not told of yet
+        assert plan.handle(seen) == [Validate((A,), stale)]
+        assert not plan.fresh(A)
 
 
 def test_tracing_gives_way_and_is_begun_again():
@@ -253,10 +265,24 @@ def test_what_was_saved_while_it_was_traced_is_built_again():
     assert not plan.fresh(A)
 
 
-def test_tracing_that_could_not_be_carried_out_is_not_begun_again():
-    plan = retracing(A)
+def test_tracing_that_could_not_be_carried_out_is_begun_again_when_something_else_could():
+    plan = retracing(A, B)
     assert plan.handle(Ended(failed=True)) == []
     assert plan.idle
+    assert plan.handle(Saved({"/p/b.py": "3"})) == [Validate((B,), "/p/b.py was saved")]
+    assert plan.handle(Ended(failed=True)) == []
+    assert plan.handle(Saved({"/p/b.py": "4"})) == [Validate((B,), "/p/b.py was saved")]
+    assert plan.handle(ended(B)) == [Retrace((A,))]
+
+
+def test_a_whole_round_that_could_not_be_held_is_held_when_something_else_could():
+    plan = Plan()
+    plan.handle(Declared(specs(A, B)))
+    assert plan.handle(partly(A, B)) == [Validate((A, B), "whole", whole=True, aside=True)]
+    assert plan.handle(Ended(failed=True)) == []
+    plan.handle(Saved({"/p/b.py": "2"}))
+    partial = replace(judged(B), partial=True)
+    assert plan.handle(Ended((partial,))) == [Validate((A, B), "whole", whole=True, aside=True)]
 
 
 def test_what_an_earlier_life_had_not_traced_is_traced():

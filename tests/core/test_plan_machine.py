@@ -331,6 +331,7 @@ class Project(RuleBasedStateMachine):
         if isinstance(under.order, Retrace):
             self.owing.difference_update(one.entry for one in ended.confirmed)
         self.owing.update(one.entry for one in ended.confirmed if one.partial)
+        self.perhaps_stale.update(ended.doubted)
         for entry in ended.changed:
             self.perhaps_stale.add(entry)
             self.changed_in_a_row[entry] += 1
@@ -348,6 +349,15 @@ class Project(RuleBasedStateMachine):
                 if self.under[number].outcome is None:
                     self.come_to(number, lambda _: word, confirms=same, partial=same)
                 self.hear(number)
+
+    @precondition(lambda self: any(isinstance(one.order, Validate) for one in self.under.values()))
+    @rule()
+    def confirm_as_far_as_the_first_tier_sees(self) -> None:
+        # Else hardly anything would ever happen while it is traced under the other schedules.
+        for number in [n for n, one in self.under.items() if isinstance(one.order, Validate)][:1]:
+            if self.under[number].outcome is None:
+                self.come_to(number, lambda _: "agree", confirms=True, partial=True)
+            self.hear(number)
 
     @precondition(lambda self: any(not under.abandoned for under in self.under.values()))
     @rule(data=st.data())

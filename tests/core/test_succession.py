@@ -7,7 +7,17 @@ from dataclasses import replace
 import pytest
 
 from pcvd.core.model import Failure, Judgement
-from pcvd.core.succession import accumulate, confirmed, inherit, puzzling, settle, soaked, strengthened
+from pcvd.core.succession import (
+    accumulate,
+    amended,
+    confirmed,
+    doubted,
+    inherit,
+    puzzling,
+    settle,
+    soaked,
+    strengthened,
+)
 
 FOUND = {"kind": "order", "evidence": [{"variation": "order"}]}
 OPEN = {"kind": "schedule", "text": "not looked into"}
@@ -141,3 +151,21 @@ def test_a_confirmed_verdict_names_the_schedules_under_which_that_is_still_to_be
 def test_a_whole_round_has_seen_every_schedule(found):
     standing = confirmed(judgement("diverged", rounds=1, agreed=0), "k", ["threads:4"])
     assert "untraced" not in strengthened(standing, judgement(found)).evidence
+
+
+def test_agreement_after_another_program_was_seen_is_told_with_it():
+    standing = doubted(confirmed(judgement("agree", rounds=1, agreed=1), "k", ["threads:4"]), "new")
+    assert standing.evidence["untraced"] == ["threads:4"]
+    after = accumulate(judgement("agree", key="new"), standing)
+    assert (after.evidence["rounds"], after.evidence["agreed"]) == (3, 2)
+    assert doubted(judgement("diverged"), "new").evidence["agreed"] == 0
+    assert doubted(judgement("agree"), "new").evidence["rounds"] == 2
+
+
+def test_what_is_found_out_late_leaves_a_confirmation_as_it_is():
+    before = judgement("diverged", rounds=1)
+    latest = confirmed(before, "new", ["threads:4"])
+    found = amended(latest, replace(before, cause=FOUND, evidence=before.evidence | {"variations": []}))
+    assert found.cause == FOUND
+    assert found.evidence == latest.evidence | {"variations": []}
+    assert "untraced" not in amended(before, replace(latest, cause=FOUND)).evidence

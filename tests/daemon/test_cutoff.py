@@ -63,6 +63,20 @@ def model(x):
         inside -= 1
     return x * (2.0 if seen < 3 else 3.0)
 """
+READING = CROWD.replace("import time", "import pathlib\nimport time").replace(
+    "2.0 if seen < 3 else 3.0",
+    "2.0 if seen < 3 else float(pathlib.Path(__file__).with_name('data.txt').read_text())",
+)
+LOST = """
+import os
+
+def lost():
+    try:
+        os.mkdir({})
+    except FileExistsError:
+        return False
+    return True
+"""
 SLOW = """
 import time
 import pcv
@@ -120,6 +134,35 @@ def test_a_difference_that_another_schedule_showed_goes_with_its_cause(new_proje
     project.write("model.py", PLAIN)
     (row,) = fresh(project)["targets"]
     assert row["verdict"] == "agree"
+
+
+def test_what_another_schedule_made_once_is_not_forgotten(new_project, fresh, tmp_path):
+    """A race that is lost once: in the round after it everything agrees."""
+    settings = SETTINGS.replace('"threads:2"', '"threads:2", "threads:4"')
+    project = new_project({"pcv.toml": settings, "model.py": PLAIN})
+    project.start()
+    fresh(project)
+    lost = tmp_path / "lost"
+    project.write(
+        "model.py", CROWD.replace("seen < 3", "seen < 3 or not lost()") + LOST.format(repr(str(lost)))
+    )
+    (row,) = fresh(project)["targets"]
+    assert lost.exists()
+    assert row["verdict"] == "agree"
+    assert (row["evidence"]["rounds"], row["evidence"]["agreed"]) == (4, 3)
+    assert "It agreed in 3 of 4 rounds" in project.pcvctl("status").stdout
+
+
+def test_a_comment_leaves_what_only_another_schedule_reads_to_be_watched(new_project, fresh):
+    settings = SETTINGS.replace('"threads:2"', '"threads:2", "threads:4"')
+    project = new_project({"pcv.toml": settings, "data.txt": "2.0", "model.py": READING})
+    project.start()
+    assert {one["verdict"] for one in fresh(project)["targets"]} == {"agree"}
+    project.write("model.py", READING + "# a comment\n")
+    assert {one["verdict"] for one in fresh(project)["targets"]} == {"agree"}
+    project.write("data.txt", "3.0")
+    (row,) = fresh(project, code=1)["targets"]
+    assert (row["verdict"], row["first_stage"]) == ("diverged", "jaxpr")
 
 
 def test_what_is_confirmed_is_traced_under_every_schedule_and_compiled_under_none(new_project, fresh):

@@ -101,15 +101,35 @@ def test_another_file_renamed_over_it_is_seen(old):
     assert files.digest(str(old)) == of(b"two")
 
 
-def test_edits_within_one_tick_of_the_clock_are_seen(tmp_path):
+def test_edits_within_one_tick_of_the_clock_are_seen(old, monkeypatch):
     # A fresh file's stat proves nothing: the next write may leave all of it as it is.
-    path = tmp_path / "file"
+    now = time.time_ns()
+    monkeypatch.setattr("pcvd.files.stat_of", lambda _path: (now, now, 3, 1))
+    monkeypatch.setattr("pcvd.files.time.time_ns", lambda: now + 10_000_000)
     files = Files()
-    for number in range(300):
-        data = f"{number:03}".encode()
-        with path.open("r+b" if number else "wb") as file:
-            file.write(data)
-        assert files.digest(str(path)) == of(data)
+    assert files.digest(str(old)) == of(b"one")
+    old.write_bytes(b"two")
+    assert files.digest(str(old)) == of(b"two")
+    monkeypatch.setattr("pcvd.files.time.time_ns", lambda: now + 1_000_000_000)
+    assert files.digest(str(old)) == of(b"two")
+    old.write_bytes(b"six")
+    assert files.digest(str(old)) == of(b"two"), "an old stat is believed"
+
+
+def test_a_folder_is_listed_anew_also_where_only_what_a_link_leads_to_has_changed(tmp_path):
+    folder, target = tmp_path / "folder", tmp_path / "target"
+    folder.mkdir()
+    target.write_bytes(b"")
+    (folder / "link").symlink_to(target)
+    past = time.time_ns() - 3_600_000_000_000
+    os.utime(folder, ns=(past, past))
+    time.sleep(0.1)  # its ctime is that of now
+    files = Files()
+    assert files.digest(str(folder)) == looks.listing_digest([("link", False)])
+    target.unlink()
+    target.mkdir()
+    assert files.digest(str(folder)) == looks.listing_digest([("link", True)])
+    assert files.known == {}
 
 
 def test_stats_change_with_the_file(old):

@@ -93,14 +93,14 @@ def test_who_agrees_is_compiled_once_more_beside_the_reference(glance, agreed):
 def test_nothing_is_compiled_of_a_program_that_stands(glance, agreed):
     outcome, pool = glance(ONE, standing=agreed, factor="(4 - 2)")
     assert pool.builds == []
-    assert list(outcome.kept.reads) == [ONE.entry]
+    assert list(outcome.confirmation.reads) == [ONE.entry]
     assert outcome.record.judgements == ()
 
 
 def test_what_threads_trace_otherwise_does_not_pass_for_standing(glance, agreed):
     """On the main thread, it is the very program that the verdict stands on."""
     outcome, _ = glance(ONE, standing=agreed, factor=f"({BY_THREAD.format(factor=2)})")
-    assert outcome.kept.reads == {}
+    assert outcome.confirmation.reads == {}
     (judgement,) = outcome.record.judgements
     assert (judgement.verdict, judgement.first_stage) == ("diverged", "jaxpr")
     assert [run.schedule for run in outcome.record.runs] == ["serial", "threads:2", "control"]

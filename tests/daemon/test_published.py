@@ -73,9 +73,41 @@ def test_nothing_is_written_while_nothing_changes(document):
     assert inode(document["root"]) != before
 
 
+def test_what_could_not_be_written_is_written_when_it_can_be(document, monkeypatch):
+    def refused(_path, _pieces):
+        raise OSError(28, "No space left on device")
+
+    published = Published(document["root"])
+    with monkeypatch.context() as patched:
+        patched.setattr("pcvd.published._replace", refused)
+        with pytest.raises(OSError, match="No space"):
+            published.write(status(document), status(document))
+    published.write(status(document), status(document))
+    assert read(document["root"]) == document
+
+
+def test_nothing_is_written_after_the_last_words(document):
+    published = Published(document["root"])
+    published.write_down(status(document), 60)
+    published.write(status(document), status(document))
+    assert read(document["root"])["daemon"]["state"] == "down"
+
+
 def test_the_last_words_are_stale(document):
-    Published(document["root"]).write_down(status(document), status(document))
+    Published(document["root"]).write_down(status(document), 60)
     last = read(document["root"])
     assert last["daemon"]["state"] == "down"
     assert [(one["verdict"], one["fresh"]) for one in last["targets"]] == [("agree", False)]
     assert document["targets"][0]["fresh"] is True
+
+
+def test_of_many_the_last_words_list_those_that_differ_and_count_all(document):
+    (one,) = document["targets"]
+    many = [{**one, "target": f"m.py:f{number}", "verdict": "agree"} for number in range(70)]
+    many.append({**one, "target": "m.py:bad", "verdict": "diverged"})
+    Published(document["root"]).write_down(status({**document, "targets": many}), 60)
+    assert len(read(document["root"])["targets"]) == 71
+    text = (Path(places.state(document["root"])) / "status.txt").read_text()
+    assert "m.py:bad" in text
+    assert "71 targets: 70 agree, 1 diverged, 71 of them stale" in text
+    assert "and 11 more" in text

@@ -98,6 +98,21 @@ def test_what_depends_on_all_settings_is_asked_when_they_change(project, again):
     assert again(lambda: project.write("pcv.toml", f"seed = 7\n{SETTINGS}")) == (everybody, TARGETS)
 
 
+def test_what_files_held_is_remembered_and_not_read_again(project, again):
+    """It is told a lie, which nobody would believe who reads the file."""
+    shapes, remembered = str(project.path("shapes.py")), project.path(".pcv", "files.json")
+
+    def lie():
+        document = json.loads(remembered.read_text())
+        assert document["files"][shapes][2] is False
+        document["files"][shapes][2] = True
+        remembered.write_text(json.dumps(document))
+
+    assert again() == (set(), TARGETS)
+    assert again(lie) == ({"shapes.py"}, TARGETS)
+    assert again(remembered.unlink) == (set(), TARGETS)
+
+
 def test_what_could_not_be_imported_is_asked_again(project, again, after):
     project.pcvctl("stop")
     project.write("plain.py", f"import nowhere\n{PLAIN}")

@@ -74,7 +74,17 @@ def test_only_what_was_looked_at_is_written_down_again(cache):
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[]", b'{"version": "0", "files": {}}', b'{"version": 1}', b"\xff"], ids=repr
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"version": "0", "files": {}}',
+        b'{"version": 1}',
+        b"\xff",
+        b'{"x":' + b"[" * 100_000,
+    ],
+    ids=lambda text: repr(text[:40]),
 )
 def test_what_cannot_be_read_is_nothing(cache, text):
     Path(cache).write_bytes(text)
@@ -90,4 +100,6 @@ def test_what_another_version_wrote_is_nothing(cache, monkeypatch):
 
 def test_where_nothing_can_be_written_nothing_is_remembered(tmp_path, old):
     seen.save(str(tmp_path / "missing" / "files.json"), {})
-    assert list(tmp_path.iterdir()) == [old]
+    (tmp_path / "folder").mkdir()
+    seen.save(str(tmp_path / "folder"), {})
+    assert {path.name for path in tmp_path.iterdir()} == {old.name, "folder"}

@@ -181,6 +181,9 @@ def test_that_a_verdict_is_to_be_traced_under_further_schedules_is_remembered(pa
             told.append((await store.standings())[0].untraced)
         (after,) = await store.verdicts("a.py:f", 1)
         assert (after.judged_at, after.checked_at) == (record.checked_at, "2027-01-01T00:00:00Z")
+        await store.confirm({"a.py:f": (record.judgement, ())})
+        (doubted,) = await store.verdicts("a.py:f", 1)
+        assert (doubted.checked_at, doubted.judgement) == (after.checked_at, record.judgement)
         return told
 
     assert stored(path, use) == [True, False]

@@ -128,7 +128,7 @@ class Pair:
 
 
 class Builders(Protocol):
-    """Carries out orders, one at a time. Raises SetupError where no worker can be had at all."""
+    """Carries out orders. Raises SetupError where no worker can be had at all."""
 
     async def carry_out(self, order: Order) -> Carried:
         """Build the order's cohort; failures of targets are in the run, deaths of workers name their

@@ -59,6 +59,7 @@ def _verdict(one: Chapter, before: Chapter | None) -> dict[str, Any]:
         "cohort": list(one.cohort),
         "rounds": judgement.evidence.get("rounds", 1),
         "agreed": judgement.evidence.get("agreed"),
+        "untraced": judgement.evidence.get("untraced", []),
         "changed": None if before is None else _changed(one, before),
     }
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pcvd.core.compare import INCONCLUSIVE
-from pcvd.core.events import Discover, Investigate, Validate
+from pcvd.core.events import Discover, Investigate, Retrace, Validate
 from pcvd.core.held import MOST_TRIES
 from pcvd.core.wishes import Rank, Wish
 
 if TYPE_CHECKING:
-    from pcvd.core.events import Ended
+    from collections.abc import Collection
+
+    from pcvd.core.events import Ended, Work
     from pcvd.core.held import Held
     from pcvd.core.underway import Running
 
@@ -25,6 +27,10 @@ def take_in(held: Held, running: Running, event: Ended) -> None:
         _doubt(held, running, event)
     else:
         held.aside.judged()
+    if not event.failed:
+        postponed, held.postponed = held.postponed, []
+        for order in postponed:
+            _wait_again(held, order)
     if isinstance(running.order, Discover) and event.failed and not running.abandoned:
         held.census.postpone(running.order.files)
     if isinstance(running.order, Validate):
@@ -40,21 +46,33 @@ def take_in(held: Held, running: Running, event: Ended) -> None:
 
 def _resume(held: Held, running: Running) -> None:
     """What was given up waits again."""
-    order = running.order
-    if running.strengthens:
-        waiting = (entry for entry in running.built if entry in held.roster)
-        held.unfinished = dict.fromkeys(waiting, order.by) | held.unfinished
-    elif running.aside:
-        held.aside.resume(order, running.gone)
+    if running.aside:
+        _wait_again(held, running.order, running.gone)
     for entry, wish in running.wishes.items():
         if entry in held.roster:
             held.roster[entry].given_up += 1
             held.wishes.add(entry, wish)
 
 
+def _wait_again(held: Held, order: Work, gone: Collection[str] = ()) -> None:
+    """What nobody waits for is to be carried out once more; `gone` are model files that are no more."""
+    if isinstance(order, Validate) and order.whole and order.soak is None:
+        waiting = (entry for entry in order.cohort if entry in held.roster)
+        held.unfinished = dict.fromkeys(waiting, order.by) | held.unfinished
+    else:
+        held.aside.resume(order, gone)
+
+
 def _doubt(held: Held, running: Running, event: Ended) -> None:
-    """Where verdicts could not be confirmed, nobody knows whether they still stand."""
-    if event.failed and isinstance(running.order, Validate) and not running.order.whole:
+    """Where verdicts could not be confirmed, nobody knows whether they still stand. What was only to be known
+    better is still to be.
+    """
+    if not event.failed:
+        return
+    order = running.order
+    if isinstance(order, Retrace) or running.strengthens:
+        held.postponed.append(order)
+    elif isinstance(order, Validate) and not order.whole:
         for entry in running.built:
             if entry in held.roster:
                 held.roster.outdate(entry)
@@ -82,7 +100,7 @@ def _judged(held: Held, order: Validate, event: Ended) -> None:
 
 
 def _confirmed(held: Held, running: Running, event: Ended) -> None:
-    """Whose verdict stands, and of whom that was doubted: a whole round is to judge."""
+    """Whose verdict stands, and of whom nobody knows: a whole round is to judge."""
     for confirmed in event.confirmed:
         held.aside.confirmed(confirmed.entry)
         if confirmed.entry not in held.roster:
@@ -93,7 +111,9 @@ def _confirmed(held: Held, running: Running, event: Ended) -> None:
             held.aside.retrace(confirmed.entry, running.order.by)
     for entry in event.doubted:
         if entry in held.roster:
-            held.unfinished[entry] = running.order.by
+            held.roster.outdate(entry)
+            why = "other schedules did not make the program of it that was confirmed"
+            held.wishes.add(entry, Wish(why, running.order.by, whole=True))
 
 
 def _build_again(held: Held, running: Running, event: Ended) -> None:

@@ -14,7 +14,7 @@ from pcvd.core.wishes import Wish, Wishes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pcvd.core.events import Declared, Known
+    from pcvd.core.events import Declared, Known, Work
 
 MOST_TRIES = 3
 """How often a target is built again because its files changed meanwhile, when no further save asks for it;
@@ -41,6 +41,8 @@ class Held:
     """Targets about whose verdicts an earlier life had still something to do, until they are judged or those
     are confirmed.
     """
+    postponed: list[Work] = field(default_factory=list)
+    """What nobody waits for and could not be carried out at all: tried again when something else could."""
     told: dict[str, str | None] = field(default_factory=dict)
     """What a path that is read was last said to hold: the same once more is no news."""
     census: Census = field(default_factory=Census)
@@ -74,7 +76,7 @@ class Held:
         known = self.recalled.pop(entry, None)
         if known is None:
             return
-        if known.untraced and not known.partial:
+        if known.untraced and not known.partial and self.eager:
             self.aside.retrace(entry, self.number)
         if known.partial:
             self.unfinished[entry] = self.number
@@ -86,7 +88,7 @@ class Held:
         wish = Wish(why, self.number)
         for entry in entries:
             for running in self.under_way:
-                if entry in running.built:
+                if entry in running.concerned:
                     running.touched[entry] = wish
             if self.eager and self.under_way.judging(entry) is None:
                 self.wishes.add(entry, wish)

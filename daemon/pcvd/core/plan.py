@@ -162,8 +162,8 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """How many targets exist."""
-        return len(self._held.roster)
+        """How many targets exist, those included of which that is not known yet."""
+        return len(self._held.roster) + len(self.remembered)
 
     def spec(self, entry: str) -> TargetSpec:
         """The declaration of a target that exists."""
@@ -195,8 +195,9 @@ class Plan:
         """Whether any of `entries` (None: any target) is still to be tried under further schedules: by a
         whole round, or where its verdict was confirmed, by tracing it.
         """
-        plan, under_way = self._held, self._held.under_way
-        held = {*plan.unfinished, *under_way.strengthened, *plan.aside.untraced, *under_way.retraced}
+        under_way = self._held.under_way
+        waiting = {*self._held.unfinished, *self._held.aside.untraced}
+        held = waiting | under_way.strengthened | under_way.retraced
         return bool(held if entries is None else held.intersection(entries))
 
     def believes(self, entries: Iterable[str] | None = None) -> bool:

@@ -85,11 +85,32 @@ def confirmed(judgement: Judgement, sources: str, untraced: Sequence[str] | None
     """
     evidence = judgement.evidence | {"source_key": sources}
     if untraced is not None:
-        evidence = _traced(evidence) | ({"untraced": list(untraced)} if untraced else {})
+        evidence = _seen_whole(evidence) | ({"untraced": list(untraced)} if untraced else {})
     return replace(judgement, evidence=evidence)
 
 
-def _traced(evidence: Mapping[str, Any]) -> dict[str, Any]:
+def doubted(judgement: Judgement, sources: str) -> Judgement:
+    """`judgement`, over other sources of which some schedule has made another program. That counts as a round
+    that did not agree: one that agrees after it is told with it.
+    """
+    evidence = judgement.evidence
+    alike = judgement.verdict in {AGREE, EQUIVALENT}
+    counts = {"rounds": evidence.get("rounds", 1) + 1, "agreed": evidence.get("agreed", int(alike))}
+    return replace(judgement, evidence=evidence | counts | {"source_key": sources})
+
+
+def amended(latest: Judgement, found: Judgement) -> Judgement:
+    """`latest`, with what was `found` out about it as it was, before it was confirmed over other sources."""
+    since = {name: latest.evidence[name] for name in _CONFIRMED if name in latest.evidence}
+    evidence = {name: value for name, value in found.evidence.items() if name not in _CONFIRMED}
+    return replace(found, evidence=evidence | since)
+
+
+_CONFIRMED = ("source_key", "untraced")
+"""What a confirmation changes of the evidence."""
+
+
+def _seen_whole(evidence: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in evidence.items() if name != "untraced"}
 
 
@@ -134,4 +155,4 @@ def _counted(stands: Judgement, before: Judgement | None, found: Judgement) -> J
     rounds = before.evidence.get("rounds", 1) if before is not None else 0
     agreed = before.evidence.get("agreed", 0) if before is not None else 0
     counts = {"rounds": rounds + 1, "agreed": agreed + (found.verdict in {AGREE, EQUIVALENT})}
-    return replace(stands, evidence=_traced(stands.evidence) | counts)
+    return replace(stands, evidence=_seen_whole(stands.evidence) | counts)

@@ -67,16 +67,19 @@ async def explain(
 
 
 async def confirm(
-    connection: aiosqlite.Connection, found: Mapping[str, tuple[Judgement, tuple[Read, ...]]], now: str
+    connection: aiosqlite.Connection,
+    found: Mapping[str, tuple[Judgement, tuple[Read, ...]]],
+    now: str,
+    checked_at: str | None,
 ) -> None:
     """Put judgements in the place of the latest ones of their targets, over other reads."""
     known = await targets.ids(connection, found, now)
     await connection.executemany(
         """
-        UPDATE verdicts SET detail = ?, checked_at = ?
+        UPDATE verdicts SET detail = ?, checked_at = coalesce(?, checked_at)
         WHERE id = (SELECT max(id) FROM verdicts WHERE target = ?)
         """,
-        [row(said(judgement), now, known[entry]) for entry, (judgement, _) in found.items()],
+        [row(said(judgement), checked_at, known[entry]) for entry, (judgement, _) in found.items()],
     )
     await reads.replace(connection, {known[entry]: read for entry, (_, read) in found.items()})
 

@@ -59,7 +59,7 @@ class Store:
 
     async def declare(self, active: Sequence[TargetSpec]) -> None:
         """Make `active` the active targets. Those that are gone become inactive, their history stays."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = _now()
         async with self._database.transaction("DEFERRED") as connection:
             if await targets.stand(connection, active):
                 return
@@ -83,14 +83,18 @@ class Store:
 
     async def explain(self, number: int, found: Sequence[Judgement], tried: tuple[Run, ...]) -> None:
         """Replace judgements of round `number` by ones that know more, and add the runs that told."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = _now()
         async with self._database.transaction("IMMEDIATE") as connection:
             await rounds.explain(connection, number, found, tried, now)
 
-    async def confirm(self, found: Mapping[str, tuple[Judgement, tuple[Read, ...]]], now: str) -> None:
-        """The latest verdicts of these targets stand, since `now` over other reads."""
+    async def confirm(
+        self, found: Mapping[str, tuple[Judgement, tuple[Read, ...]]], now: str | None = None
+    ) -> None:
+        """The latest verdicts of these targets stand, since `now` over other reads; None: they do not, and
+        that is what the judgements say.
+        """
         async with self._database.transaction("IMMEDIATE") as connection:
-            await rounds.confirm(connection, found, now)
+            await rounds.confirm(connection, found, now or _now(), now)
 
     async def standings(self, after: str = "", most: int = -1) -> list[Standing]:
         """The last verdict of the active targets that were ever judged, by entry: of those behind `after`, at
@@ -136,3 +140,7 @@ class Store:
         """
         async with self._database.transaction("IMMEDIATE") as connection:
             return await retention.prune(connection, keep)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
