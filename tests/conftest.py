@@ -13,6 +13,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -141,6 +142,16 @@ class Workshop:
             elif read.name.startswith(self.root + os.sep):
                 found[read.kind].add(os.path.relpath(read.name, self.root))
         return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible():
+    """A shell has what runs in its background ignore SIGINT, and nohup SIGHUP; what the tests start would
+    inherit that, and could not be interrupted. A handler that does nothing is not inherited.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
