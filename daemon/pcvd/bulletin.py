@@ -5,6 +5,7 @@ who waits for a verdict.
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,7 +13,7 @@ import structlog
 from pcvd.pace import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pcvd.status import Status
 
@@ -42,17 +43,13 @@ class Bulletin:
         """There may be something new to say of so many targets. `idle`: nothing else will change; `awaited`:
         somebody waits for a verdict.
         """
-        now = asyncio.get_running_loop().time()
-        if not self._pace.due(now, idle=idle, awaited=awaited):
+        if not self._pace.due(asyncio.get_running_loop().time(), idle=idle, awaited=awaited):
             return
         if targets > self._few:
             self._due.set()
             return
-        try:
+        with self._writing():
             self._publish(*self._words())
-        except OSError as error:
-            log.warning("status not written", error=str(error))
-        self._pace.wrote(now, asyncio.get_running_loop().time())
 
     async def run(self) -> None:
         """Write what takes a while, until cancelled."""
@@ -60,9 +57,15 @@ class Bulletin:
             await self._due.wait()
             await asyncio.sleep(_LATER_S)
             self._due.clear()
-            began = asyncio.get_running_loop().time()
-            try:
+            with self._writing():
                 await asyncio.to_thread(self._publish, *self._words())
-            except OSError as error:
-                log.warning("status not written", error=str(error))
-            self._pace.wrote(began, asyncio.get_running_loop().time())
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The files are written meanwhile, or it is told why not."""
+        began = asyncio.get_running_loop().time()
+        try:
+            yield
+        except OSError as error:
+            log.warning("status not written", error=str(error))
+        self._pace.wrote(began, asyncio.get_running_loop().time())

@@ -63,9 +63,14 @@ class Changes:
         one is just being written, or can't be read, or says itself that it has none any more.
         """
         mentioning = frozenset(await asyncio.to_thread(watch.declaring))
-        silent = {self._path(file): file for file in set(declared) - mentioning}
-        stats = await self._files.stats(path for path in silent if watch.covers(path))
-        return mentioning.union(silent[path] for path, stat in stats.items() if stat is not None)
+        silent = set(declared) - mentioning
+        return mentioning | await self._there(file for file in silent if watch.covers(self._path(file)))
+
+    async def _there(self, files: Iterable[str]) -> set[str]:
+        """Those of `files` that exist, whether they can be read or not."""
+        paths = {self._path(file): file for file in files}
+        stats = await self._files.stats(paths) if paths else {}
+        return {paths[path] for path, stat in stats.items() if stat is not None}
 
     def know(self, reads: Mapping[str, str | None]) -> None:
         """The plan knows these digests; what it was told since stays."""
@@ -151,9 +156,7 @@ class Changes:
         }
         # Many an editor empties a file to write it anew: who declared targets is asked whether it still does.
         # Or it cannot be read, and nobody knows.
-        declared = {self._path(file): file for file in silent if plan.declares(file)}
-        stats = await self._files.stats(declared) if declared else {}
-        emptied = {file for path, file in declared.items() if stats[path] is not None}
+        emptied = await self._there(file for file in silent if plan.declares(file))
         declaring |= emptied
         gone = silent - emptied
         if not changes and not declaring and not gone:

@@ -133,7 +133,7 @@ class Orders:
         """Write down what was found out; the judgements as they are now. Raises StoreError."""
         judgements = []
         for found in explanation.judgements:
-            latest = next(iter(await self._store.verdicts(found.target, 1)), None)
+            latest = await self._store.latest(found.target)
             same = latest is not None and latest.round == explanation.round
             judgements.append(amended(latest.judgement, found) if latest is not None and same else found)
         await self._store.explain(explanation.round, judgements, explanation.runs)

@@ -114,11 +114,8 @@ class Validation:
 
     async def _records(self, cohort: Sequence[TargetSpec]) -> dict[str, VerdictRecord]:
         """The verdicts that stand."""
-        standing = {spec.entry: await self._standing(spec.entry) for spec in cohort}
+        standing = {spec.entry: await self._store.latest(spec.entry) for spec in cohort}
         return {entry: one for entry, one in standing.items() if one is not None}
-
-    async def _standing(self, entry: str) -> VerdictRecord | None:
-        return next(iter(await self._store.verdicts(entry, 1)), None)
 
     async def _conclude(
         self,
@@ -188,7 +185,7 @@ class Validation:
         """
         kept = {}
         for entry, reads in found.items():
-            record = await self._standing(entry)
+            record = await self._store.latest(entry)
             if record is None:
                 continue
             left = None if seen is None else self._left(record.judgement, seen)
@@ -206,8 +203,8 @@ class Validation:
         """`record`, with what earlier rounds over the same sources have found out already."""
         judgements = []
         for judgement in record.judgements:
-            last = await self._store.verdicts(judgement.target, 1)
-            earlier = last[0].judgement if last else None
+            last = await self._store.latest(judgement.target)
+            earlier = last.judgement if last is not None else None
             known = inherit(judgement, earlier) if earlier else judgement
             judgements.append(accumulate(known, earlier))
         return replace(record, judgements=tuple(judgements))
@@ -220,7 +217,7 @@ class Validation:
         """
         recorded, counted = [], []
         for found in record.judgements:
-            last = await self._standing(found.target)
+            last = await self._store.latest(found.target)
             stands = weigh(last.judgement, found) if last is not None else found
             if stands is None:
                 continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from crowds import CROWD
 
 OPTIONS = """
 import functools
@@ -44,29 +45,15 @@ import pcv
 def model(x):
     return x * 2.0
 """
-CROWD = """
-import threading
-import time
+CROWDED = f"""{CROWD}
+import pathlib
 import pcv
-
-inside, lock = 0, threading.Lock()
 
 @pcv.target("f32[4]")
 def model(x):
-    global inside
-    with lock:
-        inside += 1
-    time.sleep(0.5)
-    seen = inside
-    time.sleep(0.5)
-    with lock:
-        inside -= 1
-    return x * (2.0 if seen < 3 else 3.0)
+    return x * (2.0 if crowd() < 3 else 3.0)
 """
-READING = CROWD.replace("import time", "import pathlib\nimport time").replace(
-    "2.0 if seen < 3 else 3.0",
-    "2.0 if seen < 3 else float(pathlib.Path(__file__).with_name('data.txt').read_text())",
-)
+READING = CROWDED.replace("else 3.0", "else float(pathlib.Path(__file__).with_name('data.txt').read_text())")
 LOST = """
 import os
 
@@ -126,7 +113,7 @@ def test_a_difference_that_another_schedule_showed_goes_with_its_cause(new_proje
     project = new_project({"pcv.toml": settings, "model.py": PLAIN})
     project.start()
     fresh(project)
-    project.write("model.py", CROWD)
+    project.write("model.py", CROWDED)
     assert project.pcvctl("wait", "--whole").returncode == 1
     (row,) = fresh(project, code=1)["targets"]
     assert (row["verdict"], row["first_stage"]) == ("diverged", "jaxpr")
@@ -143,9 +130,7 @@ def test_what_another_schedule_made_once_is_not_forgotten(new_project, fresh, tm
     project.start()
     fresh(project)
     lost = tmp_path / "lost"
-    project.write(
-        "model.py", CROWD.replace("seen < 3", "seen < 3 or not lost()") + LOST.format(repr(str(lost)))
-    )
+    project.write("model.py", CROWDED.replace("< 3", "< 3 or not lost()") + LOST.format(repr(str(lost))))
     (row,) = fresh(project)["targets"]
     assert lost.exists()
     assert row["verdict"] == "agree"

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from crowds import CROWD
 
 from pcvd.clock import utc_now
 from pcvd.core.model import Read, TargetSpec, source_key
@@ -14,30 +15,16 @@ from pcvd.glance import traced
 from pcvd.retrace import Retracing
 
 SCHEDULES = ("serial", "threads:2", "threads:4", "processes:2")
-MODEL = """
-    import threading
-    import time
+MODEL = (
+    CROWD
+    + """
+def one(x):
+    return x * {factor}
 
-    inside, lock = 0, threading.Lock()
-
-    def crowd():
-        "How many trace it at this time."
-        global inside
-        with lock:
-            inside += 1
-        time.sleep(0.5)
-        seen = inside
-        time.sleep(0.5)
-        with lock:
-            inside -= 1
-        return seen
-
-    def one(x):
-        return x * {factor}
-
-    def other(x):
-        return x + 1
+def other(x):
+    return x + 1
 """
+)
 ONE, OTHER = (TargetSpec(f"retraced.py:{name}", ("f32[4]",)) for name in ("one", "other"))
 
 

@@ -76,12 +76,13 @@ class Held:
         known = self.recalled.pop(entry, None)
         if known is None:
             return
-        if known.untraced and not known.partial and self.eager:
-            self.aside.retrace(entry, self.number)
         if known.partial:
             self.unfinished[entry] = self.number
-        elif known.unexplained is not None and self.eager:
-            self.aside.puzzle(replace(known.unexplained, by=self.number))
+        elif self.eager:
+            if known.untraced:
+                self.aside.retrace(entry, self.number)
+            if known.unexplained is not None:
+                self.aside.puzzle(replace(known.unexplained, by=self.number))
 
     def want(self, entries: Iterable[str], why: str) -> None:
         """Have them built for a reason that no file tells, so whatever is under way was begun too early."""

@@ -120,11 +120,10 @@ class Inquiry:
     async def _case(self, target: str, now: Now) -> tuple[Case | None, list[str]]:
         """The target's latest verdict with its builds (None: never judged), and remarks on it."""
         await self._known(target, now)
-        found = await self._store.verdicts(target, 1) if self._store is not None else []
-        if not found or self._store is None:
+        one = await self._store.latest(target) if self._store is not None else None
+        if one is None or self._store is None:
             return None, []
         tolerate, remarks = await asyncio.to_thread(self._tolerate)
-        (one,) = found
         runs = await self._store.runs(one.round)
         case = Case(
             judgement=one.judgement,

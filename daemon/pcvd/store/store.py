@@ -108,6 +108,10 @@ class Store:
         async with self._database.transaction("DEFERRED") as connection:
             return await verdicts.latest(connection, target, limit)
 
+    async def latest(self, target: str) -> VerdictRecord | None:
+        """The last verdict on `target`; None where it was never judged."""
+        return next(iter(await self.verdicts(target, 1)), None)
+
     async def entries(self) -> list[str]:
         """Every target that was ever declared or judged, those declared now first."""
         async with self._database.transaction("DEFERRED") as connection:
